@@ -1,0 +1,401 @@
+//go:build bench
+
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"tuplenet/controller/facts"
+	"tuplenet/flows/compile"
+	"tuplenet/model"
+	"tuplenet/model/store"
+)
+
+// The fleet: simulated nodes in a few processes follow one etcd in a process of its own. A node has what a daemon has from the
+// store's client to the compiled outputs; its switch is a map. TUPLENET_FLEET_NODES, _RATES and _SECONDS change the size.
+
+func setting(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv("TUPLENET_FLEET_" + name)); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// Environment of the processes that the test starts from its own binary.
+const (
+	fleetNodes = "TUPLENET_BENCH_FLEET" // endpoint first-number count
+	fleetEtcd  = "TUPLENET_BENCH_ETCD"  // directory
+)
+
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(fleetNodes) != "":
+		runNodes(strings.Fields(os.Getenv(fleetNodes)))
+	case os.Getenv(fleetEtcd) != "":
+		runEtcd(os.Getenv(fleetEtcd))
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// runEtcd serves until its input ends.
+func runEtcd(dir string) {
+	e, err := store.StartEmbedded(dir, "http://127.0.0.1:0", nil)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(strings.Join(e.Endpoints(), ","))
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	e.Close()
+}
+
+// delays is a histogram of latencies: bucket i holds those up to 2^(i/4) ms / 16.
+type delays [80]int64
+
+func (d *delays) add(t time.Duration) {
+	i := 0
+	if ms := float64(t) / float64(time.Millisecond) * 16; ms > 1 {
+		i = min(len(d)-1, int(math.Ceil(4*math.Log2(ms))))
+	}
+	atomic.AddInt64(&d[i], 1)
+}
+
+func (d *delays) count() (n int64) {
+	for i := range d {
+		n += atomic.LoadInt64(&d[i])
+	}
+	return n
+}
+
+// quantile is an upper bound of the latency of a part of the samples, at most 19 % too high.
+func (d *delays) quantile(q float64) time.Duration {
+	rest := int64(math.Ceil(q * float64(d.count())))
+	for i := range d {
+		if rest -= atomic.LoadInt64(&d[i]); rest <= 0 {
+			return time.Duration(math.Exp2(float64(i)/4) / 16 * float64(time.Millisecond))
+		}
+	}
+	return 0
+}
+
+// simulated is one node. Follow delivers to pending; its goroutine takes all that is pending at once, as the daemon's mailbox does.
+type simulated struct {
+	mu      sync.Mutex
+	pending []store.Update
+	wake    chan struct{}
+
+	facts    *facts.Facts
+	flows    map[string]int // the switch: flows by owner
+	measured *[2]delays     // by half of the changes that are timed
+	synced   *atomic.Int64
+}
+
+func (n *simulated) deliver(u store.Update) {
+	n.mu.Lock()
+	n.pending = append(n.pending, u)
+	n.mu.Unlock()
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// timed is the time in the name of a port that was written to be timed, and in which half of its series it is.
+func timed(name string) (at time.Time, half int, ok bool) {
+	var nanos int64
+	if n, _ := fmt.Sscanf(name, "t%d-%d", &half, &nanos); n != 2 {
+		return time.Time{}, 0, false
+	}
+	return time.Unix(0, nanos), half, true
+}
+
+func (n *simulated) run() {
+	for range n.wake {
+		n.mu.Lock()
+		batch := n.pending
+		n.pending = nil
+		n.mu.Unlock()
+		var names []string
+		loaded := false
+		for _, u := range batch {
+			n.facts.Apply(u)
+			for _, c := range u.Changes {
+				if c.Object != nil && c.Ref.Kind == model.KindSwitchPort {
+					names = append(names, c.Ref.Name)
+				}
+			}
+			loaded = loaded || u.Reset
+		}
+		for _, c := range n.facts.Update() {
+			if c.Gone {
+				delete(n.flows, c.Unit.String())
+			} else {
+				n.flows[c.Unit.String()] = len(c.New.Flows)
+			}
+		}
+		if loaded {
+			n.synced.Add(1)
+		}
+		now := time.Now()
+		for _, name := range names {
+			if at, half, ok := timed(name); ok {
+				n.measured[half].add(now.Sub(at))
+			}
+		}
+	}
+}
+
+// runNodes is a process of the fleet: it prints "synced" when all its nodes have the state, and for each line on its input a
+// report since the one before.
+func runNodes(args []string) {
+	first, _ := strconv.Atoi(args[1])
+	count, _ := strconv.Atoi(args[2])
+	var synced atomic.Int64
+	measured := new([2]delays)
+	for i := range count {
+		st, err := store.Open(store.Config{Endpoints: []string{args[0]}, DialTimeout: time.Minute})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		n := &simulated{wake: make(chan struct{}, 1), facts: facts.New(), flows: map[string]int{}, measured: measured, synced: &synced}
+		name := fmt.Sprintf("hv%d", first+i)
+		n.facts.SetNode(compile.Node{Chassis: name, IPs: []netip.Addr{chassisIP(first + i)}, TunnelPort: 1, TunnelMTU: 1438})
+		n.facts.SetInterfaces(map[string]compile.Interface{fmt.Sprintf("local%d", (first+i)%fleetPorts): {OFPort: 10}})
+		go n.run()
+		go func() { _ = st.Follow(context.Background(), n.deliver) }()
+	}
+	for synced.Load() < int64(count) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	fmt.Println("synced")
+	in := bufio.NewReader(os.Stdin)
+	for {
+		if _, err := in.ReadString('\n'); err != nil {
+			return
+		}
+		b, _ := json.Marshal(measured)
+		for h := range measured {
+			for i := range measured[h] {
+				atomic.StoreInt64(&measured[h][i], 0)
+			}
+		}
+		fmt.Println(string(b))
+	}
+}
+
+const fleetPorts = 100 // that the network has before, on a switch each
+
+func chassisIP(i int) netip.Addr { return netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}) }
+
+// child is a process of the test's own binary.
+type child struct {
+	cmd *exec.Cmd
+	in  interface{ Write([]byte) (int, error) }
+	out *bufio.Reader
+}
+
+func spawn(t *testing.T, env string) *child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), env)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return &child{cmd, in, bufio.NewReader(out)}
+}
+
+func (c *child) line(t *testing.T) string {
+	t.Helper()
+	text, err := c.out.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(text)
+}
+
+// fleet is the processes and a client that writes.
+type fleet struct {
+	etcd  *child
+	nodes []*child
+	count int64
+	st    *store.Store
+}
+
+func newFleet(t *testing.T, nodes int) *fleet {
+	t.Helper()
+	f := &fleet{etcd: spawn(t, fleetEtcd+"="+t.TempDir()), count: int64(nodes)}
+	endpoint := f.etcd.line(t)
+	st, err := store.Open(store.Config{Endpoints: []string{endpoint}, DialTimeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	f.st = st
+	f.network(t)
+	const perProcess = 500
+	begun := time.Now()
+	for first := 1; first <= nodes; first += perProcess {
+		f.nodes = append(f.nodes, spawn(t, fmt.Sprintf("%s=%s %d %d", fleetNodes, endpoint, first, min(perProcess, nodes-first+1))))
+	}
+	for _, n := range f.nodes {
+		if got := n.line(t); got != "synced" {
+			t.Fatal(got)
+		}
+	}
+	now, _ := memory(f.etcd.cmd.Process.Pid)
+	sum := 0.0
+	for _, n := range f.nodes {
+		m, _ := memory(n.cmd.Process.Pid)
+		sum += m
+	}
+	t.Logf("%d nodes in sync after %.1f s; memory: etcd %.0f MB, %.1f MB a node", nodes, time.Since(begun).Seconds(), now, sum/float64(nodes))
+	return f
+}
+
+// network writes the network that is there before: a router, switches with a port each, and chassis.
+func (f *fleet) network(t *testing.T) {
+	t.Helper()
+	b := f.st.Bulk()
+	add := func(objects ...model.Object) {
+		a, err := b.Prepare(t.Context(), objects)
+		if err == nil {
+			_, _, err = a.Commit(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(&model.LogicalRouter{Name: "lr"})
+	for i := range fleetPorts {
+		ls := fmt.Sprintf("ls%d", i)
+		rp, sp := model.NewLink("lr", ls, []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 1}), 16)})
+		add(&model.LogicalSwitch{Name: ls}, rp, sp,
+			&model.LogicalSwitchPort{Switch: ls, Name: fmt.Sprintf("local%d", i), Type: model.PortVIF, IPs: []netip.Addr{netip.AddrFrom4([4]byte{10, byte(i), 0, 2})}})
+		if _, err := f.st.PutChassis(t.Context(), &model.Chassis{Name: fmt.Sprintf("hv%d", i+1), IPs: []netip.Addr{chassisIP(i + 1)}, Encaps: []model.Encap{model.EncapGeneve}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// reports adds up what the nodes measured since the last time.
+func (f *fleet) reports(t *testing.T) (sum [2]delays) {
+	t.Helper()
+	for _, n := range f.nodes {
+		fmt.Fprintln(n.in)
+		var part [2]delays
+		if err := json.Unmarshal([]byte(n.line(t)), &part); err != nil {
+			t.Fatal(err)
+		}
+		for h := range part {
+			for i := range part[h] {
+				sum[h][i] += part[h][i]
+			}
+		}
+	}
+	return sum
+}
+
+// series writes so many changes, evenly spread over a time, and returns what all nodes measured of the two halves of them.
+func (f *fleet) series(t *testing.T, changes int, over time.Duration) [2]delays {
+	t.Helper()
+	f.reports(t)
+	var writing delays
+	defer func() {
+		t.Logf("writing a change took p50 %v, p99 %v of that", writing.quantile(0.5).Round(time.Millisecond), writing.quantile(0.99).Round(time.Millisecond))
+	}()
+	var all sync.WaitGroup
+	begun := time.Now()
+	for i := range changes {
+		if wait := time.Until(begun.Add(time.Duration(i) * over / time.Duration(changes))); wait > 0 {
+			time.Sleep(wait)
+		}
+		ls := i % fleetPorts
+		all.Go(func() {
+			p := &model.LogicalSwitchPort{Switch: fmt.Sprintf("ls%d", ls), Name: fmt.Sprintf("t%d-%d", 2*i/changes, time.Now().UnixNano()), Type: model.PortVIF,
+				IPs: []netip.Addr{netip.AddrFrom4([4]byte{10, byte(ls), byte(1 + i/fleetPorts%250), byte(1 + begun.Unix()%250)})}}
+			begun := time.Now()
+			if _, _, err := f.st.AddSwitchPort(t.Context(), p); err != nil {
+				t.Error(err)
+			}
+			writing.add(time.Since(begun))
+		})
+	}
+	all.Wait()
+	var sum [2]delays
+	for deadline := time.Now().Add(60 * time.Second); ; {
+		for h, part := range f.reports(t) {
+			for i := range part {
+				sum[h][i] += part[i]
+			}
+		}
+		if sum[0].count()+sum[1].count() >= int64(changes)*f.count {
+			return sum
+		}
+		if time.Now().After(deadline) {
+			t.Logf("%d of %d arrived within a minute after the last", sum[0].count()+sum[1].count(), int64(changes)*f.count)
+			return sum
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// TestFleet measures, in a fleet, how long one change takes to be compiled on every node, alone and at several rates.
+func TestFleet(t *testing.T) {
+	f := newFleet(t, setting("NODES", 2000))
+	one := f.series(t, 20, 20*time.Second)
+	for i := range one[0] {
+		one[0][i] += one[1][i]
+	}
+	t.Logf("one change a second: p50 %v, p99 %v, the last node of all %v", one[0].quantile(0.5).Round(time.Millisecond), one[0].quantile(0.99).Round(time.Millisecond), one[0].quantile(1).Round(time.Millisecond))
+	seconds := setting("SECONDS", 60)
+	rates := []int{10, 100}
+	if only := setting("RATE", 0); only > 0 {
+		rates = []int{only}
+	}
+	for _, rate := range rates {
+		etcd, nodes := cpuOf(f.etcd.cmd.Process.Pid), f.nodesCPU()
+		s := f.series(t, rate*seconds, time.Duration(seconds)*time.Second)
+		now, peak := memory(f.etcd.cmd.Process.Pid)
+		t.Logf("%d changes a second for %d s: first half p50 %v p99 %v, second half p50 %v p99 %v; CPU etcd %.1f s, nodes %.1f s; memory of etcd %.0f MB, at most %.0f MB",
+			rate, seconds, s[0].quantile(0.5).Round(time.Millisecond), s[0].quantile(0.99).Round(time.Millisecond), s[1].quantile(0.5).Round(time.Millisecond), s[1].quantile(0.99).Round(time.Millisecond),
+			(cpuOf(f.etcd.cmd.Process.Pid) - etcd).Seconds(), (f.nodesCPU() - nodes).Seconds(), now, peak)
+	}
+}
+
+func (f *fleet) nodesCPU() (sum time.Duration) {
+	for _, n := range f.nodes {
+		sum += cpuOf(n.cmd.Process.Pid)
+	}
+	return sum
+}

@@ -1,0 +1,141 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tuplenet/datapath/ofconn"
+	"tuplenet/datapath/ovsdb"
+	"tuplenet/flows/compile"
+	"tuplenet/flows/memo"
+	"tuplenet/flows/of"
+	"tuplenet/flows/pipeline"
+)
+
+// edge is what the compiled outputs ask of a node beside flows: to watch other chassis, to make patch ports, to announce
+// addresses. It belongs to the loop.
+type edge struct {
+	watch    counted[compile.Watch]
+	patches  counted[compile.Patch]
+	announce counted[compile.Announcement]
+	carries  counted[string] // ports in front of routers, to be bound
+
+	reached map[string]bool // interfaces of watched chassis that were up once
+	silent  []string        // watched chassis that were reachable once and are not now, sorted
+
+	announcer    announcer
+	external     *external
+	translations *translations
+}
+
+// take replaces what a unit asks for, and tells whether other ports are wanted now.
+func (e *edge) take(c memo.Change[compile.Output]) (ports bool) {
+	ports = e.watch.replace(c.Old.Watch, c.New.Watch)
+	ports = e.patches.replace(c.Old.Patches, c.New.Patches) || ports
+	e.carries.replace(c.Old.Carries, c.New.Carries)
+	e.translations.wanted.replace(c.Old.Translations, c.New.Translations)
+	if e.announce.replace(c.Old.Announce, c.New.Announce) {
+		e.announcer.set(time.Now(), e.announce)
+	}
+	return ports
+}
+
+// ports are the OVS ports that the node needs for its part in the network.
+func (e *edge) ports(interval time.Duration) []ovsdb.Port {
+	all := []ovsdb.Port{{Name: tunnelName, Type: "geneve", Owner: "tunnel", Options: map[string]string{"remote_ip": "flow", "key": "flow"}}}
+	for w := range e.watch {
+		ms := fmt.Sprint(interval.Milliseconds())
+		all = append(all, ovsdb.Port{
+			Name: watchName(w.Chassis), Type: "geneve", Owner: watchedBy + w.Chassis,
+			Options: map[string]string{"remote_ip": w.IP.String(), "key": "flow"},
+			BFD:     map[string]string{"enable": "true", "min_rx": ms, "min_tx": ms},
+		})
+	}
+	for p := range e.patches {
+		near, far := patchNames(p)
+		all = append(all,
+			ovsdb.Port{Name: near, Type: "patch", Owner: "patch port " + p.Port, Options: map[string]string{"peer": far}, ExternalIDs: map[string]string{"iface-id": p.Port}},
+			ovsdb.Port{Name: far, Bridge: p.Bridge, Type: "patch", Owner: "patch port " + p.Port, Options: map[string]string{"peer": near}})
+	}
+	slices.SortFunc(all, func(a, b ovsdb.Port) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// watchedBy is what the owner of a port that watches a chassis begins with.
+const watchedBy = "watch "
+
+// watched finds the ports through which other chassis are watched. It goes by what the database says, not by what is wanted:
+// after a restart the ports are there before anybody has compiled what is wanted. A port is new until it was up once; what follows
+// from ups and downs after that is the switch's own business.
+func (e *edge) watched(f ovsdb.Facts, bridge string) map[string]compile.Watched {
+	found, reached := map[string]compile.Watched{}, map[string]bool{}
+	e.silent = nil
+	for _, i := range f.Interfaces {
+		if chassis, ok := strings.CutPrefix(i.Owner, watchedBy); ok && i.HasOFPort() && i.Bridge == bridge {
+			port := fmt.Sprint(i.Name, " ", i.OFPort)
+			reached[port] = e.reached[port] || i.BFD["state"] == "up"
+			found[chassis] = compile.Watched{OFPort: uint32(i.OFPort), New: !reached[port]}
+			if reached[port] && i.BFD["state"] != "up" {
+				e.silent = append(e.silent, chassis)
+			}
+		}
+	}
+	e.reached = reached
+	slices.Sort(e.silent)
+	return found
+}
+
+// Names of ports fit into 15 bytes; they are made of a hash, and the owner says what they are.
+func watchName(chassis string) string { return "tnb-" + short(chassis) }
+
+func patchNames(p compile.Patch) (near, far string) {
+	h := short(p.Port)
+	return "tnp-" + h, "tnq-" + h
+}
+
+func short(s string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s))
+	return fmt.Sprintf("%010x", h.Sum64()&0xffffffffff)
+}
+
+// announceDue sends the announcements that are due.
+func (e *edge) announceDue(now time.Time) {
+	for _, a := range e.announcer.due(now) {
+		e.external.send(ofconn.PacketOut{InPort: of.PortController, Data: announcementFrame(a), Actions: []of.Action{
+			pipeline.Datapath.Load(uint64(a.VNI)), pipeline.InPort.Load(uint64(a.Port)), pipeline.Again(pipeline.L2Lookup)}})
+	}
+}
+
+// edgeTick does what time asks for, and tells whether the facts changed. Nothing is announced before the switch does what
+// the node says.
+func (l *loop) edgeTick(ctx context.Context, now time.Time) bool {
+	if s := l.session.Load(); s != nil {
+		l.edge.translations.settle(ctx, now, l.progress.acked.seq, s)
+	}
+	if l.ready && l.session.Load() != nil {
+		l.edge.announceDue(now)
+	}
+	return l.storeSynced && l.edge.external.tick(now)
+}
+
+// packetOut gives a packet to the switch, if there is one.
+func (l *loop) packetOut(ctx context.Context) func(ofconn.PacketOut) {
+	return func(p ofconn.PacketOut) {
+		s := l.session.Load()
+		if s == nil {
+			return
+		}
+		if err := s.PacketOut(ctx, p); err != nil && ctx.Err() == nil {
+			l.log.Debug("packet-out failed", "err", err)
+		}
+	}
+}
+
+// keys of a set, in no order.
+func keys[T comparable](c counted[T]) []T { return slices.Collect(maps.Keys(c)) }

@@ -1,0 +1,75 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"tuplenet/datapath/host"
+	"tuplenet/model"
+)
+
+// readHost finds the tunnel endpoints and what they allow. It fails if there are none.
+func (l *loop) readHost() error {
+	addrs, err := l.findEndpoints()
+	if err != nil {
+		return err
+	}
+	d, err := host.DeviceHolding(addrs[0])
+	if err != nil {
+		return fmt.Errorf("tunnel endpoint %s: %w", addrs[0], err)
+	}
+	l.addrs, l.mtu = addrs, d.MTU
+	return nil
+}
+
+// findEndpoints are the addresses that were given, if the host has them, or those of the first device that has any; the one of
+// IPv4 first.
+func (l *loop) findEndpoints() ([]netip.Addr, error) {
+	if len(l.cfg.IPs) > 0 {
+		addrs, err := l.cfg.addresses()
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range addrs {
+			if _, err := host.DeviceHolding(a); err != nil {
+				return nil, fmt.Errorf("tunnel endpoint %s: %w", a, err)
+			}
+		}
+		return addrs, nil
+	}
+	var failed []string
+	for _, name := range l.cfg.Interfaces {
+		e, err := host.EndpointOf(name)
+		if err != nil {
+			failed = append(failed, err.Error())
+			continue
+		}
+		return slices.DeleteFunc([]netip.Addr{e.V4, e.V6}, func(a netip.Addr) bool { return !a.IsValid() }), nil
+	}
+	return nil, errors.New("no tunnel endpoint: " + strings.Join(failed, "; "))
+}
+
+// hostMoved follows a change of the host's addresses. While there is no usable endpoint the old ones stay.
+func (l *loop) hostMoved() {
+	was := slices.Clone(l.addrs)
+	if err := l.readHost(); err != nil {
+		if l.lostIP == "" {
+			l.log.Warn("tunnel endpoint is gone, keeping what was", "err", err)
+		}
+		l.lostIP = fmt.Sprintf("tunnel endpoint is gone: %v", err)
+		return
+	}
+	l.lostIP = ""
+	if !slices.Equal(was, l.addrs) {
+		l.log.Info("tunnel endpoints changed", "from", was, "to", l.addrs)
+	}
+}
+
+// tunnelMTU is the largest IP packet of a workload that fits into one packet of the underlay; 0 if it is not known.
+func (l *loop) tunnelMTU() int {
+	v6 := len(l.addrs) == 0 || l.addrs[0].Is6()
+	return max(0, l.mtu-host.TunnelOverhead(string(model.EncapGeneve), v6))
+}

@@ -1,0 +1,315 @@
+// Package facts is what a node knows: it takes objects from the store and interfaces from OVSDB, decides which of them
+// count, and feeds those to the incremental compiler. It owns the compiler's engine; nobody else sets facts. Package controller
+// calls it.
+//
+// Hand-edited stores may hold two objects that claim the same thing (a VNI, a port key, an address). The one written earlier
+// (lower revision) keeps it; the other is out of service and reported, and comes back by itself when the claim is free. What is
+// in service depends on what the store holds alone, not on the order in which it came.
+//
+// One goroutine owns a Facts; nothing here blocks or does I/O.
+package facts
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"slices"
+
+	"tuplenet/flows/compile"
+	"tuplenet/flows/memo"
+	"tuplenet/model"
+	"tuplenet/model/store"
+)
+
+// Facts holds the present state of the world as one node sees it.
+type Facts struct {
+	engine  *memo.Engine[compile.Output]
+	objects map[model.Ref]*entry
+	claims  map[string][]*entry // what is unique → who wants it
+	losers  map[*entry]bool     // who does not hold everything that it claims
+	needs   needs
+	invalid map[model.Ref]string
+	ifaces  map[string]compile.Interface
+	node    compile.Node
+	broken  map[memo.Unit][]model.Problem // problems that the compiler found
+
+	neighbours map[string]compile.Neighbour // learnt from the physical network, by id
+	watched    map[string]compile.Watched   // by chassis
+}
+
+// entry is an object and the revision at which it was last written.
+type entry struct {
+	ref    model.Ref
+	object model.Object
+	rev    int64
+	claims []string
+	live   bool // it holds everything that it claims, so it is a fact
+}
+
+// New makes an empty Facts.
+func New() *Facts {
+	return &Facts{
+		engine:  compile.New(),
+		objects: map[model.Ref]*entry{},
+		claims:  map[string][]*entry{},
+		losers:  map[*entry]bool{},
+		needs:   newNeeds(),
+		invalid: map[model.Ref]string{},
+		ifaces:  map[string]compile.Interface{},
+		broken:  map[memo.Unit][]model.Problem{},
+	}
+}
+
+// Apply takes a batch of changes from the store.
+func (f *Facts) Apply(u store.Update) {
+	touched := map[string]bool{}
+	if u.Reset && len(f.objects)+len(f.invalid) > 0 {
+		f.forgetOthers(u.Changes, touched)
+	}
+	for _, c := range u.Changes {
+		delete(f.invalid, c.Ref)
+		if c.Problem != "" {
+			f.invalid[c.Ref] = c.Problem
+		}
+		f.replace(c.Ref, c.Object, c.Revision, touched)
+	}
+	f.settle(touched)
+}
+
+// forgetOthers removes every object that a complete new state does not list.
+func (f *Facts) forgetOthers(changes []store.Change, touched map[string]bool) {
+	listed := make(map[model.Ref]bool, len(changes))
+	for _, c := range changes {
+		listed[c.Ref] = true
+	}
+	for ref := range f.objects {
+		if !listed[ref] {
+			f.replace(ref, nil, 0, touched)
+		}
+	}
+	for ref := range f.invalid {
+		if !listed[ref] {
+			delete(f.invalid, ref)
+		}
+	}
+}
+
+// replace takes the new state of one object, nil if there is none. Whether it is in service is decided by settle.
+func (f *Facts) replace(ref model.Ref, object model.Object, rev int64, touched map[string]bool) {
+	old := f.objects[ref]
+	f.needs.changed(ref)
+	if old != nil {
+		f.release(old, touched)
+	}
+	if object == nil {
+		if old != nil && old.live {
+			f.engine.Delete(compile.FactKey(ref))
+		}
+		return
+	}
+	e := &entry{ref: ref, object: object, rev: rev, claims: model.Claims(object)}
+	f.objects[ref] = e
+	f.needs.add(e)
+	for _, c := range e.claims {
+		f.claims[c] = append(f.claims[c], e)
+		touched[c] = true
+	}
+	if len(e.claims) == 0 || old != nil && old.live {
+		e.live = true
+		f.engine.Set(compile.FactKey(ref), object)
+	}
+}
+
+// release takes an object out of everything but the engine.
+func (f *Facts) release(e *entry, touched map[string]bool) {
+	for _, c := range e.claims {
+		f.claims[c] = slices.DeleteFunc(f.claims[c], func(o *entry) bool { return o == e })
+		if len(f.claims[c]) == 0 {
+			delete(f.claims, c)
+		}
+		touched[c] = true
+	}
+	f.needs.remove(e)
+	delete(f.objects, e.ref)
+	delete(f.losers, e)
+}
+
+// settle decides again who holds each claim that changed, and who is in service because of it. Whether an object is in service
+// depends on older ones only, so the oldest is decided first; who comes into or goes out of service touches the younger ones
+// with a claim in common.
+func (f *Facts) settle(touched map[string]bool) {
+	var due queue
+	queued := map[*entry]bool{}
+	push := func(e *entry) {
+		if !queued[e] {
+			queued[e] = true
+			heap.Push(&due, e)
+		}
+	}
+	for c := range touched {
+		for _, e := range f.claims[c] {
+			push(e)
+		}
+	}
+	for due.Len() > 0 {
+		e := heap.Pop(&due).(*entry)
+		holds := f.rival(e) == nil
+		if holds {
+			delete(f.losers, e)
+		} else {
+			f.losers[e] = true
+		}
+		if holds == e.live {
+			continue
+		}
+		if e.live = holds; holds {
+			f.engine.Set(compile.FactKey(e.ref), e.object)
+		} else {
+			f.engine.Delete(compile.FactKey(e.ref))
+		}
+		f.needs.changed(e.ref)
+		for _, c := range e.claims {
+			for _, other := range f.claims[c] {
+				if older(e, other) {
+					push(other)
+				}
+			}
+		}
+	}
+}
+
+// rival is an older object in service that has something that e claims, nil if there is none.
+func (f *Facts) rival(e *entry) *entry {
+	for _, c := range e.claims {
+		for _, other := range f.claims[c] {
+			if other != e && other.live && older(other, e) {
+				return other
+			}
+		}
+	}
+	return nil
+}
+
+func older(a, b *entry) bool {
+	if a.rev != b.rev {
+		return a.rev < b.rev
+	}
+	return a.ref.String() < b.ref.String()
+}
+
+// queue gives the oldest entry first.
+type queue []*entry
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return older(q[i], q[j]) }
+func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(e any)        { *q = append(*q, e.(*entry)) }
+func (q *queue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+// SetNode takes what the node knows of itself.
+func (f *Facts) SetNode(n compile.Node) {
+	f.node = n
+	f.engine.Set(memo.Key{Kind: compile.KindNode}, n)
+}
+
+// Node returns what was set last.
+func (f *Facts) Node() compile.Node { return f.node }
+
+// SetInterfaces takes the complete set of local interfaces that are ready, by the name of their port.
+func (f *Facts) SetInterfaces(ifaces map[string]compile.Interface) {
+	for name := range f.ifaces {
+		if _, ok := ifaces[name]; !ok {
+			f.engine.Delete(memo.Key{Kind: compile.KindInterface, ID: name})
+		}
+	}
+	for name, i := range ifaces {
+		f.engine.Set(memo.Key{Kind: compile.KindInterface, ID: name}, i)
+	}
+	f.ifaces = ifaces
+}
+
+// Update compiles what changed and returns the units whose output is different.
+func (f *Facts) Update() []memo.Change[compile.Output] { return f.note(f.engine.Update()) }
+
+// Recompute compiles everything again; a correct engine returns no change.
+func (f *Facts) Recompute() []memo.Change[compile.Output] { return f.note(f.engine.Recompute()) }
+
+func (f *Facts) note(changes []memo.Change[compile.Output]) []memo.Change[compile.Output] {
+	for _, c := range changes {
+		if len(c.New.Problems) > 0 {
+			f.broken[c.Unit] = c.New.Problems
+		} else {
+			delete(f.broken, c.Unit)
+		}
+	}
+	return changes
+}
+
+// Problems lists the objects that are out of service, each with its reason, sorted by key.
+func (f *Facts) Problems() []model.Problem {
+	var all []model.Problem
+	for ref, why := range f.invalid {
+		all = append(all, model.Problem{Key: ref.String(), Reason: why})
+	}
+	for e := range f.losers {
+		if r := f.rival(e); r != nil {
+			all = append(all, model.Problem{Key: e.ref.String(), Reason: conflict(e, r)})
+		}
+	}
+	all = append(all, f.dangling()...)
+	for _, problems := range f.broken {
+		all = append(all, slices.DeleteFunc(slices.Clone(problems), f.consequence)...)
+	}
+	slices.SortFunc(all, func(a, b model.Problem) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Reason, b.Reason))
+	})
+	return slices.Compact(all)
+}
+
+// consequence tells whether a problem that the compiler found comes from an object that is listed itself.
+func (f *Facts) consequence(p model.Problem) bool {
+	ref, err := model.ParseRef(p.Key)
+	if err != nil {
+		return false
+	}
+	e := f.objects[ref]
+	return e != nil && ref.Kind.HasParent() && f.excused(e.object)
+}
+
+// conflict names what e claims and the rival has.
+func conflict(e, rival *entry) string {
+	for _, c := range e.claims {
+		if slices.Contains(rival.claims, c) {
+			return fmt.Sprintf("%s is already held by %s", c, rival.ref)
+		}
+	}
+	return "conflicts with " + rival.ref.String()
+}
+
+// Object returns an object that is in service, nil if there is none.
+func (f *Facts) Object(ref model.Ref) model.Object {
+	if e := f.objects[ref]; e != nil && e.live {
+		return e.object
+	}
+	return nil
+}
+
+// Holder returns the object in service that holds a claim, nil if there is none.
+func (f *Facts) Holder(claim string) model.Object {
+	for _, e := range f.claims[claim] {
+		if e.live {
+			return e.object
+		}
+	}
+	return nil
+}
+
+// Explain lists what a unit read.
+func (f *Facts) Explain(u memo.Unit) []string { return f.engine.Explain(u) }
+
+// Stats tells how much the compiler holds and did.
+func (f *Facts) Stats() memo.Stats { return f.engine.Stats() }

@@ -1,0 +1,126 @@
+package controller
+
+import (
+	"maps"
+	"slices"
+
+	"tuplenet/controller/status"
+	"tuplenet/datapath/host"
+	"tuplenet/datapath/ovsdb"
+	"tuplenet/flows/compile"
+	"tuplenet/model"
+)
+
+// tunnelName is the flow-based tunnel port.
+const tunnelName = "tuplenet-gnv"
+
+// localPorts are the logical ports that have an interface on the integration bridge.
+type localPorts struct {
+	present  map[string]uint64            // port → number of the interface's appearance
+	ready    map[string]compile.Interface // those with a port number
+	problems map[string]string            // interface → what is wrong with it
+}
+
+// appearances numbers the appearances of interfaces that carry a port's name: a new number each time that one appears.
+type appearances struct {
+	last    uint64
+	seen    map[appearance]uint64
+	initial uint64 // the last that was there when the daemon started
+	started bool
+}
+
+// appearance is an interface that says that it is a port.
+type appearance struct{ iface, port string }
+
+// take reads the interfaces of a bridge.
+func (a *appearances) take(f ovsdb.Facts, bridge string) localPorts {
+	p := localPorts{present: map[string]uint64{}, ready: map[string]compile.Interface{}, problems: map[string]string{}}
+	holder, seen := map[string]string{}, map[appearance]uint64{}
+	for _, name := range slices.Sorted(maps.Keys(f.Interfaces)) {
+		i := f.Interfaces[name]
+		if i.Bridge != bridge || i.IfaceID == "" && i.Owner == "" {
+			continue
+		}
+		if i.Error != "" {
+			p.problems[name] = i.Error
+		}
+		if i.IfaceID == "" {
+			continue
+		}
+		if i.OFPort == ovsdb.OFPortFailed { // a dead interface is no port
+			if i.Error == "" {
+				p.problems[name] = "the switch cannot use it"
+			}
+			continue
+		}
+		if first, taken := holder[i.IfaceID]; taken {
+			p.problems[name] = "its iface-id " + i.IfaceID + " is that of interface " + first + ", too; only that one is used"
+			continue
+		}
+		holder[i.IfaceID] = name
+		is := appearance{name, i.IfaceID}
+		n := a.seen[is]
+		if n == 0 {
+			a.last++
+			n = a.last
+		}
+		seen[is], p.present[i.IfaceID] = n, n
+		if i.HasOFPort() {
+			p.ready[i.IfaceID] = compile.Interface{OFPort: uint32(i.OFPort)}
+		}
+	}
+	a.seen = seen
+	if !a.started {
+		a.started, a.initial = true, a.last
+	}
+	return p
+}
+
+// takeInterfaces reads what OVSDB says about the integration bridge and asks for the ports that the node needs.
+func (l *loop) takeInterfaces(f ovsdb.Facts) {
+	l.wantPorts(f)
+	l.facts.SetWatched(l.edge.watched(f, l.cfg.Bridge))
+	was := l.tunnel
+	l.tunnel = 0
+	if i := f.Interfaces[tunnelName]; i.HasOFPort() && i.Bridge == l.cfg.Bridge {
+		l.tunnel = uint32(i.OFPort)
+	}
+	if was == 0 && l.tunnel != 0 {
+		l.neighbours.Refresh() // the switch learns neighbours only while it has a tunnel
+	}
+	l.ports = l.appeared.take(f, l.cfg.Bridge)
+	maps.DeleteFunc(l.bindings, func(port string, b status.Seen) bool {
+		return b.Chassis == "" && !l.holds(port)
+	})
+	l.facts.SetInterfaces(l.ports.ready)
+}
+
+// wantPorts asks for the bridge and the ports that the node needs now. Before anything is compiled nobody knows what is
+// needed, so a bridge that is there keeps its ports.
+func (l *loop) wantPorts(f ovsdb.Facts) {
+	if _, there := f.Bridges[l.cfg.Bridge]; there && l.progress.seq == 0 {
+		return
+	}
+	l.want(ovsdb.Desired{Bridge: l.cfg.Bridge, DatapathType: l.datapath(f), Ports: append(l.edge.ports(l.cfg.BFDInterval), l.untunnel.ports()...), IPFIX: l.ipfix()})
+}
+
+// ipfix is what the integration bridge tells about packets; nil = nothing.
+func (l *loop) ipfix() *ovsdb.IPFIX {
+	if l.cfg.IPFIXCollector == "" {
+		return nil
+	}
+	return &ovsdb.IPFIX{Collector: l.cfg.IPFIXCollector, Sampling: int(l.cfg.IPFIXSampling), Domain: model.ObservationDomain(l.addrs)}
+}
+
+// datapath is the type of datapath of the integration bridge. The host is asked only if the bridge has to be made.
+func (l *loop) datapath(f ovsdb.Facts) string {
+	if b, ok := f.Bridges[l.cfg.Bridge]; ok {
+		return b.DatapathType
+	}
+	tunnelDevice := ""
+	if d, err := host.DeviceHolding(l.addrs[0]); err == nil {
+		tunnelDevice = d.Name
+	}
+	kernel, err := host.KernelDatapath()
+	return ovsdb.ChooseDatapath(f, l.cfg.Bridge, l.cfg.DatapathType, tunnelDevice, kernel && err == nil)
+}

@@ -1,0 +1,414 @@
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"tuplenet/controller/facts"
+	"tuplenet/controller/metrics"
+	"tuplenet/controller/status"
+	"tuplenet/datapath/apply"
+	"tuplenet/datapath/host"
+	"tuplenet/datapath/ofconn"
+	"tuplenet/datapath/ovsdb"
+	"tuplenet/flows/compile"
+	"tuplenet/flows/memo"
+	"tuplenet/model"
+	"tuplenet/model/store"
+)
+
+// loop is the goroutine that owns what the node knows. Its fields belong to run, but for the mailboxes.
+type loop struct {
+	cfg     Config
+	log     *slog.Logger
+	chassis string
+	addrs   []netip.Addr
+	mtu     int    // of the device that holds the tunnel endpoint, bytes
+	lostIP  string // why the endpoints are not those of the device any more; empty: they are
+
+	facts      *facts.Facts
+	applier    *apply.Applier
+	reporter   *status.Reporter
+	neighbours *host.Neighbours
+	supervisor supervisor
+	vital      *vital
+	found      *ledger
+	metered    metered
+	setPorts   func(ovsdb.Desired) // of the OVSDB session
+	session    atomic.Pointer[ofconn.Session]
+
+	mail        *mailbox
+	pace        *pace
+	memory      memory
+	ovsFacts    *latest[ovsdb.Facts]
+	hostChanged *latest[struct{}]
+	connection  *latest[struct{}] // session was set or unset
+	applied     *latest[apply.Applied]
+	cleared     *latest[struct{}] // the identity is not another host's
+	packets     chan ofconn.PacketIn
+	calls       chan func() // to be run in the loop
+	traces      liveTraces
+
+	storeSynced, isCleared bool
+	rev                    int64 // of intent in the store, as far as it is in facts
+	nodes                  int64 // highest revision of chassis and bindings in facts that is in no commit
+	own                    status.Seen
+	bindings               map[string]status.Seen
+	asOf                   int64           // revision of the last complete state: what is not in bindings was not there then
+	mine                   map[string]bool // ports whose binding names this chassis
+
+	ports    localPorts
+	appeared appearances
+	desired  ovsdb.Desired
+	tunnel   uint32 // OpenFlow port, 0 while there is none
+
+	endpoints counted[netip.Addr]
+	edge      edge
+	untunnel  *untunnel
+	failures  map[string]apply.Failure // owner → the first of what was refused
+	progress  progress
+	slow      bool // the switch takes long to acknowledge
+	tick      uint64
+	ready     bool // acknowledged once, and systemd told
+}
+
+// oracle is how often everything is compiled again to prove that incremental compilation missed nothing.
+const oracle = 10 * time.Minute
+
+// patience is after how long without acknowledgement the switch counts as behind.
+const patience = 2 * time.Second
+
+// run handles events until ctx ends.
+func (l *loop) run(ctx context.Context) {
+	check := time.NewTicker(oracle)
+	defer check.Stop()
+	waiting := time.NewTicker(startExtension / 3)
+	defer waiting.Stop()
+	watchdog, stop := ticker(watchdogPause())
+	defer stop()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	armed := true
+	l.edge.external = newExternal(l.facts, l.cfg.RunDir, l.packetOut(ctx), l.log)
+	edge := time.NewTicker(edgePause)
+	defer edge.Stop()
+	host, stopHost := ticker(l.cfg.Audit)
+	defer stopHost()
+	l.takeInterfaces(l.ovsFacts.get())
+	for {
+		l.vital.turn()
+		var begun time.Time // with changes of the store
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.mail.ready:
+			if l.pace.early(time.Now()) {
+				continue
+			}
+			begun = time.Now()
+			l.takeMail()
+		case <-l.pace.due.C:
+			begun = time.Now()
+			l.takeMail()
+		case <-l.cleared.ready:
+			l.isCleared = true
+		case <-l.ovsFacts.ready:
+			l.takeInterfaces(l.ovsFacts.get())
+		case <-l.hostChanged.ready:
+			l.hostMoved()
+		case <-l.connection.ready:
+		case f := <-l.calls:
+			f()
+			continue
+		case <-l.applied.ready:
+			l.acknowledge(l.applied.get())
+		case now := <-host:
+			l.untunnel.audit(l.found, l.cfg.AuditMode == auditHeal, now)
+			continue
+		case <-late.C:
+			armed, l.slow = false, l.progress.outstanding()
+		case <-check.C:
+			l.recompute()
+		case now := <-edge.C:
+			l.memory.tick(now)
+			if !l.edgeTick(ctx, now) {
+				continue
+			}
+		case p := <-l.packets:
+			if !l.edge.external.punted(time.Now(), p) {
+				l.answer(ctx, p)
+				continue
+			}
+		case <-watchdog:
+			l.supervisor.alive()
+			continue
+		case <-waiting.C:
+			if l.ready {
+				waiting.Stop()
+			} else {
+				l.supervisor.waiting()
+			}
+			continue
+		}
+		l.sync()
+		if !begun.IsZero() {
+			l.pace.worked(begun, time.Now())
+		}
+		armed = l.watchProgress(late, armed)
+	}
+}
+
+// watchProgress starts the timer after which the switch counts as slow when something is outstanding, and stops it when
+// nothing is. It returns whether the timer runs.
+func (l *loop) watchProgress(late *time.Timer, armed bool) bool {
+	switch {
+	case !l.progress.outstanding():
+		late.Stop()
+		return false
+	case !armed && !l.slow:
+		late.Reset(patience)
+		return true
+	}
+	return armed
+}
+
+// ticker is a time.Ticker that never ticks if the pause is 0.
+func ticker(pause time.Duration) (ticks <-chan time.Time, stop func()) {
+	if pause <= 0 {
+		return nil, func() {}
+	}
+	t := time.NewTicker(pause)
+	return t.C, t.Stop
+}
+
+// takeMail takes what the store delivered.
+func (l *loop) takeMail() {
+	u, since := l.mail.take()
+	if l.metered.arrived.IsZero() {
+		l.metered.arrived = since
+	}
+	l.takeStore(u)
+}
+
+// takeStore brings the facts up to what the store delivered.
+func (l *loop) takeStore(u store.Update) {
+	if u.Reset {
+		clear(l.bindings)
+		clear(l.mine)
+		l.asOf, l.own = u.Revision, status.Seen{Rev: u.Revision}
+		if u.Revision < l.rev {
+			l.log.Warn("the store went back, its state is taken as it is now", "from", l.rev, "to", u.Revision)
+			l.progress.restart()
+		}
+	}
+	l.facts.Apply(u)
+	for _, c := range u.Changes {
+		switch c.Ref.Kind {
+		case model.KindBinding:
+			l.takeBinding(c)
+		case model.KindChassis:
+			if c.Ref.Name == l.chassis {
+				l.own.Rev = c.Revision
+			}
+		default:
+			continue
+		}
+		l.nodes = max(l.nodes, c.Revision)
+	}
+	l.rev = u.Revision
+	l.progress.wait(u)
+	l.storeSynced = true
+}
+
+// takeBinding notes where a port is. That a port of this node is not bound any more is noted, too, with the revision.
+func (l *loop) takeBinding(c store.Change) {
+	port := c.Ref.Name
+	delete(l.mine, port)
+	delete(l.bindings, port)
+	if b, ok := c.Object.(*model.Binding); ok {
+		l.bindings[port] = status.Seen{Chassis: b.Chassis, Rev: c.Revision}
+		if b.Chassis == l.chassis {
+			l.mine[port] = true
+		}
+	} else if l.holds(port) {
+		l.bindings[port] = status.Seen{Rev: c.Revision}
+	}
+}
+
+// holds tells whether a port is here: its interface, or the router behind it.
+func (l *loop) holds(port string) bool {
+	_, here := l.ports.present[port]
+	return here || l.edge.carries[port] > 0
+}
+
+// binding is what was last seen of the binding of a port.
+func (l *loop) binding(port string) status.Seen {
+	if b, ok := l.bindings[port]; ok {
+		return b
+	}
+	return status.Seen{Rev: l.asOf}
+}
+
+// sync compiles what changed and hands it to the reconcilers. Until the store's state is there and the identity is not in
+// doubt, the switch stays as it is.
+func (l *loop) sync() {
+	if !l.storeSynced || !l.isCleared {
+		l.supervisor.status(l.behind())
+		l.say(l.behind(), nil)
+		return
+	}
+	l.facts.SetNode(l.compileNode())
+	begun := time.Now()
+	changes := l.facts.Update()
+	if len(changes) > 0 {
+		l.metered.Compiled(metrics.Incremental, time.Since(begun))
+	}
+	l.publish(changes)
+}
+
+// compileNode is what the compiler is told about the node.
+func (l *loop) compileNode() compile.Node {
+	n := compile.Node{Chassis: l.chassis, IPs: l.addrs, TunnelPort: l.tunnel, TunnelMTU: l.tunnelMTU(), Gateway: l.cfg.Gateway, HashFunction: l.cfg.HashFunction, Redirect: l.cfg.Redirect}
+	l.untunnel.prepare(l.ovsFacts.get(), &n)
+	return n
+}
+
+// publish hands over new outputs of the compiler.
+func (l *loop) publish(changes []memo.Change[compile.Output]) {
+	l.memory.used(time.Now(), changes)
+	moved, ports := false, l.progress.seq == 0
+	for _, c := range changes {
+		owner := c.Unit.String()
+		if c.Gone {
+			l.applier.Put(owner, nil)
+		} else {
+			l.applier.Put(owner, flowSet(c.New))
+		}
+		moved = l.endpoints.replace(c.Old.Endpoints, c.New.Endpoints) || moved
+		ports = l.edge.take(c) || ports
+	}
+	if moved {
+		l.neighbours.Set(keys(l.endpoints))
+	}
+	here := l.bindable()
+	if last := l.progress.last(); l.progress.seq == 0 || len(changes) > 0 || last.rev != l.rev || !maps.Equal(last.ports, here) {
+		l.edge.translations.note(l.progress.seq + 1)
+		l.metered.handOver(l.progress.seq+1, time.Now())
+		l.applier.Commit(l.progress.record(commit{rev: l.rev, nodes: l.nodes, changed: ownersOf(changes), ports: here, tunnel: l.tunnel != 0}))
+		l.nodes = 0
+	}
+	if ports {
+		l.wantPorts(l.ovsFacts.get())
+	}
+	l.progress.compiled()
+	l.report()
+}
+
+// ownersOf are the owners of some of the changes, for receipts.
+func ownersOf(changes []memo.Change[compile.Output]) (owners []string) {
+	for _, c := range changes[:min(len(changes), keptOwners)] {
+		owners = append(owners, c.Unit.String())
+	}
+	return owners
+}
+
+// bindable are the ports whose interface here is ready and that exist in the store, and those in front of routers that work here.
+func (l *loop) bindable() map[string]uint64 {
+	ports := make(map[string]uint64, len(l.ports.ready))
+	for name := range l.ports.ready {
+		if l.exists(name) {
+			ports[name] = l.ports.present[name]
+		}
+	}
+	for name := range l.edge.carries {
+		ports[name] = 0 // no interface appeared: nobody's port is taken away
+	}
+	return ports
+}
+
+// exists tells whether an interface can be that of a port of this name.
+func (l *loop) exists(port string) bool {
+	p, ok := l.facts.Holder(model.ClaimPort(port)).(*model.LogicalSwitchPort)
+	return ok && p.Type != model.PortRouter
+}
+
+// flowSet is the part of an output that goes to the switch.
+func flowSet(o compile.Output) *apply.Set {
+	s := &apply.Set{Groups: o.Groups, Flows: make([]apply.Flow, len(o.Flows))}
+	for i, f := range o.Flows {
+		s.Flows[i] = apply.Flow{Packed: f.Packed, Rule: f.Rule}
+	}
+	return s
+}
+
+// acknowledge takes a round that the switch has confirmed.
+func (l *loop) acknowledge(a apply.Applied) {
+	l.failures, l.progress.refused = map[string]apply.Failure{}, map[string]model.Problem{}
+	for _, f := range a.Failed {
+		if _, there := l.failures[f.Owner]; !there {
+			l.failures[f.Owner] = f
+			l.progress.refused[f.Owner] = refusal(f)
+		}
+	}
+	l.progress.acknowledge(a.Rev)
+	l.metered.acknowledge(a.Rev, time.Now())
+	l.slow = l.slow && l.progress.outstanding()
+	rev := l.progress.acked.rev
+	if a.Added+a.Removed+a.Modified > 0 {
+		l.log.Info("applied", "rev", rev, "added", a.Added, "removed", a.Removed, "modified", a.Modified, "refused", len(a.Failed))
+	}
+	if !l.ready && l.progress.acked.seq > 0 && l.progress.acked.tunnel {
+		l.ready = true
+		l.tick = 1
+		if c := l.registered(); c != nil {
+			l.tick = c.Tick + 1
+		}
+		l.supervisor.ready()
+		l.log.Info("in sync with the store and acknowledged by the switch", "rev", rev)
+	}
+}
+
+// registered is how the store says that this node is; nil if it does not.
+func (l *loop) registered() *model.Chassis {
+	c, _ := l.facts.Object(model.Ref{Kind: model.KindChassis, Name: l.chassis}).(*model.Chassis)
+	return c
+}
+
+// recompute compiles everything again. A difference means a defect in the compiler; it is healed and said.
+func (l *loop) recompute() {
+	if !l.storeSynced || !l.isCleared {
+		return
+	}
+	begun := time.Now()
+	changes := l.facts.Recompute()
+	l.metered.Compiled(metrics.Full, time.Since(begun))
+	for _, c := range changes {
+		l.log.Error("incremental compilation had missed a change", "owner", c.Unit.String())
+	}
+	l.publish(changes)
+}
+
+// serve is called for every new OpenFlow session.
+func (l *loop) serve(ctx context.Context, s *ofconn.Session) {
+	l.session.Store(s)
+	l.connection.set(struct{}{})
+	defer func() {
+		l.session.CompareAndSwap(s, nil)
+		l.connection.set(struct{}{})
+	}()
+	l.neighbours.Refresh()      // a restarted switch has forgotten what it learnt
+	_ = l.applier.Serve(ctx, s) // it ends with the session, which says why
+}
+
+// want asks for ports and their bridge. Asking again for the same would make failed writes be tried again too soon.
+func (l *loop) want(d ovsdb.Desired) {
+	if !reflect.DeepEqual(d, l.desired) {
+		l.desired = d
+		l.setPorts(d)
+	}
+}

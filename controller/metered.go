@@ -1,0 +1,108 @@
+package controller
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"tuplenet/controller/metrics"
+	"tuplenet/datapath/ofconn"
+	"tuplenet/flows/pipeline"
+	"tuplenet/model/store"
+)
+
+// metered takes the times of the loop: when changes arrived, were handed over, and were acknowledged.
+type metered struct {
+	*metrics.Metrics
+	feed func() store.Feed // of the store; nil in tests
+
+	arrived time.Time // the oldest change of the store that is in no commit
+	open    []handed
+}
+
+// handed is a commit that the switch has not acknowledged.
+type handed struct {
+	seq         int64
+	arrived, at time.Time // arrived is zero for commits that no change of the store caused
+}
+
+// handOver notes a commit.
+func (m *metered) handOver(seq int64, now time.Time) {
+	m.open = append(m.open, handed{seq, m.arrived, now})
+	m.arrived = time.Time{}
+}
+
+// acknowledge takes the commits up to seq as done.
+func (m *metered) acknowledge(seq int64, now time.Time) {
+	for len(m.open) > 0 && m.open[0].seq <= seq {
+		h := m.open[0]
+		m.open = m.open[1:]
+		m.Applied(now.Sub(h.at))
+		if !h.arrived.IsZero() {
+			m.Converged(now.Sub(h.arrived))
+		}
+	}
+}
+
+// punted counts a packet of the switch.
+func (m *metered) punted(p ofconn.PacketIn, taken bool) {
+	service, result := "unknown", "taken"
+	if len(p.Userdata) > 0 {
+		service = serviceOf(pipeline.Punt(p.Userdata[0]))
+	}
+	if !taken {
+		result = "queue_full"
+	}
+	m.Punted(service, result)
+}
+
+// serviceOf is which of the daemon's services a packet is for.
+func serviceOf(why pipeline.Punt) string {
+	switch why {
+	case pipeline.PuntTTL, pipeline.PuntNoRoute, pipeline.PuntNoNeighbour, pipeline.PuntPortUnreachable, pipeline.PuntTooBig:
+		return "icmp"
+	case pipeline.PuntResolve, pipeline.PuntLearn:
+		return "neighbour"
+	case pipeline.PuntPing, pipeline.PuntPingReply:
+		return "ping"
+	}
+	return "unknown"
+}
+
+// reading is what the page of metrics shows. It is called by who serves it.
+func (l *loop) reading() metrics.Reading {
+	said, applied := l.vital.said.Load(), l.applier.Stats()
+	audit := l.found.audit(applied)
+	r := metrics.Reading{
+		Ready: l.vital.ready() == nil, SwitchConnected: l.session.Load() != nil, Observed: said.observed, Compiled: said.compiled, Applied: said.applied,
+		Problems: len(said.problems), Flows: map[string]int{}, Groups: applied.Groups, Foreign: applied.Foreign, Refused: applied.Failing,
+		FlowOps: map[string]uint64{"add": applied.Added, "modify": applied.Modified, "delete": applied.Removed, "refused": applied.Refused},
+		Drift:   audit.Drift, AuditPasses: applied.Passes, AuditLast: applied.LastPass, Ports: said.ports, Peers: map[string]metrics.Peer{},
+		Drops: map[string]uint64{}, Certificates: map[string]string{},
+	}
+	for table, n := range l.applier.Tables() {
+		r.Flows[tableName(table)] = n
+	}
+	packets := l.applier.Packets()
+	for _, rule := range pipeline.Rules {
+		if rule.Drop != "" {
+			r.Drops[rule.Name] = packets[rule.ID]
+		}
+	}
+	for _, i := range l.ovsFacts.get().Interfaces {
+		if chassis, ok := strings.CutPrefix(i.Owner, watchedBy); ok {
+			flaps, _ := strconv.ParseUint(i.BFD["flap_count"], 10, 64)
+			r.Peers[chassis] = metrics.Peer{Up: i.BFD["state"] == "up", Transitions: flaps}
+		}
+	}
+	if l.metered.feed != nil {
+		f := l.metered.feed()
+		r.EtcdConnected, r.Relists = f.Connected, map[string]uint64{"compacted": f.Compacted, "disconnect": f.Interrupted}
+	}
+	for name, file := range map[string]string{"etcd": l.cfg.Cert, "api": l.cfg.APICert} {
+		if file != "" {
+			r.Certificates[name] = file
+		}
+	}
+	return r
+}

@@ -1,0 +1,13 @@
+//go:build integration
+
+package compile_test
+
+// How much random testing `make test` does.
+const (
+	editSeeds         = 300
+	editSteps         = 100
+	topologies        = 1000
+	deployments       = 600
+	oracleTopologies  = 150
+	oracleDeployments = 120
+)

@@ -1,0 +1,149 @@
+// Package compile turns intent into what a node must have: pure functions from one logical object, and what it reads,
+// to the complete desired set for that object. A function here never sends, deletes, logs, keeps time or remembers;
+// flows/memo records what it reads and calls it again when that changes. The controller feeds the facts and hands the
+// outputs to the reconcilers.
+//
+// One file a feature; Features is the ordered list of them.
+package compile
+
+import (
+	"net/netip"
+	"slices"
+
+	"tuplenet/flows/memo"
+	"tuplenet/flows/of"
+	"tuplenet/flows/pipeline"
+	"tuplenet/model"
+)
+
+// Kinds of facts beside those of the model. A fact's key is FactKey(ref) for objects, and the name for the others.
+const (
+	// KindInterface is a local OVS interface that carries a port's iface-id; its id is the port's name.
+	KindInterface = "interface"
+	// KindNode is what the node knows of itself; its only id is empty.
+	KindNode = "node"
+	// KindWatched is the port through which another chassis is watched; its id is the chassis' name.
+	KindWatched = "watched"
+)
+
+// Interface is a workload's or patch interface on this node's integration bridge that has its OpenFlow port number.
+type Interface struct {
+	OFPort uint32
+}
+
+// Watched is a tunnel port to one chassis that runs BFD: it is up while the chassis is reachable.
+type Watched struct {
+	OFPort uint32
+	// New says that the chassis was not reachable yet since the port is there.
+	New bool
+}
+
+// Watch is another chassis to be watched, and its tunnel endpoint.
+type Watch struct {
+	Chassis string
+	IP      netip.Addr
+}
+
+// Patch is a pair of patch ports that leads from a switch port to an OVS bridge of the operator.
+type Patch struct{ Port, Bridge string }
+
+// Announcement is an address on a switch that leads to a physical network, its MAC, and the key of the switch port that
+// it is behind.
+type Announcement struct {
+	VNI  model.VNI
+	Port model.PortKey
+	MAC  model.MAC
+	IP   netip.Addr
+}
+
+// Translation is a translation of addresses that this node does, and the zones where connection tracking keeps its connections:
+// those to the external address and those from inside.
+type Translation struct {
+	Type            model.NATType
+	Inside          netip.Prefix
+	External        netip.Addr
+	InZone, OutZone uint16
+}
+
+// Node is what the node knows of itself.
+type Node struct {
+	Chassis string
+	// IPs are the node's own tunnel endpoints.
+	IPs []netip.Addr
+	// TunnelPort is the OpenFlow port of the flow-based tunnel, 0 while there is none.
+	TunnelPort uint32
+	// TunnelMTU is the largest IP packet that fits into the tunnel, in bytes; 0 = not known, nothing is checked.
+	TunnelMTU int
+	// Gateway allows pinned routers and patch ports here.
+	Gateway bool
+	// HostPort is the internal port to the host's own stack, and HostMAC its address. With it, what routers would send to an
+	// edge leaves through the host (untunnel); 0 = there is none.
+	HostPort uint32
+	HostMAC  model.MAC
+	// Redirect lets a gateway send by way of another one to a chassis that it cannot reach itself.
+	Redirect bool
+	// HashFunction spreads packets over equal routes; empty = DefaultHash.
+	HashFunction string
+}
+
+// Output is the complete desired set for one object.
+type Output struct {
+	Flows  []pipeline.Flow
+	Groups []of.Group
+	// Endpoints are tunnel addresses of other chassis that packets of this object may be sent to.
+	Endpoints []netip.Addr
+	// Watch are other chassis whose reachability must be watched (BFD).
+	Watch []Watch
+	// Carries are switch ports in front of routers that are pinned to this node, to which traffic may be sent once the flows are there.
+	Carries []string
+	// Patches are the pairs of patch ports that this node makes.
+	Patches []Patch
+	// Announce are addresses that this node answers for in a physical network, and has to announce when it begins to.
+	Announce []Announcement
+	// Translations are those of this node's routers: once one of them goes, its connections have to.
+	Translations []Translation
+	// Problems say why the object, or another one that it needs, is out of service.
+	Problems []model.Problem
+}
+
+// Equal tells whether two outputs ask for the same.
+func (o Output) Equal(p Output) bool {
+	return slices.EqualFunc(o.Flows, p.Flows, func(a, b pipeline.Flow) bool { return a.Rule == b.Rule && a.Hash() == b.Hash() }) &&
+		slices.EqualFunc(o.Groups, p.Groups, sameGroup) &&
+		slices.Equal(o.Endpoints, p.Endpoints) && slices.Equal(o.Watch, p.Watch) && slices.Equal(o.Carries, p.Carries) && slices.Equal(o.Patches, p.Patches) &&
+		slices.Equal(o.Announce, p.Announce) && slices.Equal(o.Translations, p.Translations) && slices.Equal(o.Problems, p.Problems)
+}
+
+func sameGroup(a, b of.Group) bool { return a.String() == b.String() }
+
+func (o *Output) add(flows ...pipeline.Flow) { o.Flows = append(o.Flows, flows...) }
+
+// New makes the engine that compiles for one node.
+func New() *memo.Engine[Output] {
+	return memo.New(memo.Config[Output]{
+		Indexes:     indexes(),
+		Derived:     derived(),
+		Features:    Features(),
+		EqualOutput: Output.Equal,
+	})
+}
+
+// Features lists what is compiled, in the order in which outputs are reported.
+func Features() []memo.Feature[Output] {
+	return []memo.Feature[Output]{
+		{Name: "base", Roots: once, Compile: compileBase},
+		{Name: "tunnel", Roots: once, Compile: compileTunnel},
+		{Name: "peer", Roots: peers, Compile: compilePeer},
+		{Name: "router", Roots: routersInSight, Compile: compileRouter},
+		{Name: "routerport", Roots: routersInScope, Members: listed(indexRouterPorts), Compile: compileRouterPort},
+		{Name: "route", Roots: routersInScope, Members: routesOf, Compile: compileRoute},
+		{Name: "nat", Roots: routersNear, Members: listed(indexNAT), Compile: compileNAT},
+		{Name: "switch", Roots: switchesInScope, Compile: compileSwitch},
+		{Name: "port", Roots: switchesInScope, Members: listed(indexPorts), Compile: compilePort},
+		{Name: "patch", Roots: patchesHere, Compile: compilePatchPair},
+		{Name: "neighbour", Roots: neighboursInScope, Compile: compileNeighbour},
+		{Name: "local", Roots: localPorts, Compile: compileLocal},
+	}
+}
+
+func once(memo.Reader) []string { return []string{""} }

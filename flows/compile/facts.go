@@ -1,0 +1,163 @@
+package compile
+
+import (
+	"net/netip"
+
+	"tuplenet/flows/memo"
+	"tuplenet/model"
+)
+
+// Indexes over the facts.
+const (
+	indexPorts       = "ports"       // switch → its ports
+	indexPart        = "part"        // part of a switch's ports → the ports
+	indexLinks       = "links"       // switch → its ports of type router
+	indexOpen        = "open"        // switch → its ports behind which unknown addresses may be
+	indexPortName    = "portname"    // port name → port
+	indexRouterPorts = "routerports" // router → its ports
+	indexNetworks    = "networks"    // router and network → the router's ports on it
+	indexRouterName  = "routername"  // router port name → router port
+	indexPinned      = "pinned"      // chassis → the routers that work only there
+	indexGateways    = "gateways"    // "" → the chassis that are gateways
+	indexPatchAt     = "patchat"     // chassis → the patch ports whose pair it makes
+	indexRoutes      = "routes"      // router → its static routes
+	indexRouteGroup  = "routegroup"  // router and prefix → the static routes with it
+	indexNAT         = "nat"         // router → its NAT rules
+	indexNATInside   = "natinside"   // inside prefix → the NAT rules for connections to it from outside
+	indexAll         = "all"         // kind → every fact of the kind (chassis, interfaces)
+)
+
+func indexes() map[string]func(memo.Key, any) []string {
+	type port = *model.LogicalSwitchPort
+	return map[string]func(memo.Key, any) []string{
+		indexPorts:       index(func(p port) []string { return []string{p.Switch} }),
+		indexPart:        index(func(p port) []string { return []string{partOf(p)} }),
+		indexPortName:    index(func(p port) []string { return []string{p.Name} }),
+		indexLinks:       index(func(p port) []string { return when(p.Type == model.PortRouter, p.Switch) }),
+		indexOpen:        index(func(p port) []string { return when(isOpen(p), p.Switch) }),
+		indexPatchAt:     index(func(p port) []string { return when(p.Type == model.PortPatch && p.Bridge != "", p.Chassis) }),
+		indexRouterPorts: index(func(p *model.LogicalRouterPort) []string { return []string{p.Router} }),
+		indexNetworks:    index(networksOf),
+		indexRouterName:  index(func(p *model.LogicalRouterPort) []string { return []string{p.Name} }),
+		indexPinned:      index(func(r *model.LogicalRouter) []string { return when(r.Chassis != "", r.Chassis) }),
+		indexGateways:    index(func(c *model.Chassis) []string { return when(c.Gateway, "") }),
+		indexRoutes:      index(func(s *model.StaticRoute) []string { return []string{s.Router} }),
+		indexRouteGroup:  index(func(s *model.StaticRoute) []string { return []string{routeGroup(s)} }),
+		indexNAT:         index(func(n *model.NATRule) []string { return []string{n.Router} }),
+		indexNATInside:   index(func(n *model.NATRule) []string { return when(n.FromOutside(), n.Prefix.String()) }),
+		indexAll: func(k memo.Key, v any) []string {
+			switch v.(type) {
+			case *model.Chassis, Interface, Neighbour:
+				return []string{k.Kind}
+			}
+			return nil
+		},
+	}
+}
+
+// index is an index over the facts of one type.
+func index[T any](entries func(T) []string) func(memo.Key, any) []string {
+	return func(_ memo.Key, v any) []string {
+		if t, ok := v.(T); ok {
+			return entries(t)
+		}
+		return nil
+	}
+}
+
+// when is one entry, or none.
+func when(listed bool, entry string) []string {
+	if listed {
+		return []string{entry}
+	}
+	return nil
+}
+
+// networksOf are the networks of a router port.
+func networksOf(p *model.LogicalRouterPort) []string {
+	var entries []string
+	for _, n := range p.Networks {
+		entries = append(entries, networkOf(p.Router, n))
+	}
+	return entries
+}
+
+// networkOf names the network of an interface address of a router.
+func networkOf(router string, n netip.Prefix) string { return router + "/" + n.Masked().String() }
+
+// isOpen tells whether there may be addresses behind a port that intent does not know.
+func isOpen(p *model.LogicalSwitchPort) bool {
+	return p.Type == model.PortPatch || p.Type == model.PortVIF && len(p.IPs) == 0
+}
+
+// FactKey is the key under which an object is a fact.
+func FactKey(r model.Ref) memo.Key {
+	id := r.Name
+	if r.Parent != "" {
+		id = r.Parent + "/" + r.Name // "/" is in no name
+	}
+	return memo.Key{Kind: string(r.Kind), ID: id}
+}
+
+// get reads a fact of a known type; the zero value means that it is absent.
+func get[T any](r memo.Reader, kind, id string) T {
+	v, _ := r.Get(memo.Key{Kind: kind, ID: id}).(T)
+	return v
+}
+
+func getSwitch(r memo.Reader, name string) *model.LogicalSwitch {
+	return get[*model.LogicalSwitch](r, string(model.KindSwitch), name)
+}
+
+func getPort(r memo.Reader, id string) *model.LogicalSwitchPort {
+	return get[*model.LogicalSwitchPort](r, string(model.KindSwitchPort), id)
+}
+
+func getRouter(r memo.Reader, name string) *model.LogicalRouter {
+	return get[*model.LogicalRouter](r, string(model.KindRouter), name)
+}
+
+func getRouterPort(r memo.Reader, id string) *model.LogicalRouterPort {
+	return get[*model.LogicalRouterPort](r, string(model.KindRouterPort), id)
+}
+
+func getNode(r memo.Reader) Node { return get[Node](r, KindNode, "") }
+
+func portByName(r memo.Reader, name string) *model.LogicalSwitchPort {
+	for _, k := range r.List(indexPortName, name) {
+		return getPort(r, k.ID)
+	}
+	return nil
+}
+
+func routerPortByName(r memo.Reader, name string) *model.LogicalRouterPort {
+	for _, k := range r.List(indexRouterName, name) {
+		return getRouterPort(r, k.ID)
+	}
+	return nil
+}
+
+// endpoint is the tunnel address by which this node reaches a chassis: one of a family that both have, IPv4 first.
+// The zero Addr means that there is none.
+func endpoint(r memo.Reader, chassis string) netip.Addr {
+	c := get[*model.Chassis](r, string(model.KindChassis), chassis)
+	if c == nil {
+		return netip.Addr{}
+	}
+	node := getNode(r)
+	for _, want4 := range []bool{true, false} {
+		if a := ofFamily(c.IPs, want4); a.IsValid() && ofFamily(node.IPs, want4).IsValid() {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
+func ofFamily(addrs []netip.Addr, want4 bool) netip.Addr {
+	for _, a := range addrs {
+		if a.Is4() == want4 {
+			return a
+		}
+	}
+	return netip.Addr{}
+}

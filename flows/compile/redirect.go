@@ -1,0 +1,65 @@
+package compile
+
+import (
+	"tuplenet/flows/memo"
+	"tuplenet/flows/of"
+	"tuplenet/flows/pipeline"
+	"tuplenet/model"
+)
+
+// towards builds the flow that sends frames for a port to another chassis, by one of two rules: a gateway that may send by
+// way of another one leaves the choice to the chassis' group. ok is false if the chassis has no address that this node
+// can use.
+func towards(r memo.Reader, chassis string, to of.Match, key model.PortKey, direct, byGateway *pipeline.Rule) (f pipeline.Flow, ok bool) {
+	ip := endpoint(r, chassis)
+	if !ip.IsValid() {
+		return f, false
+	}
+	port := pipeline.OutPort.Load(uint64(key))
+	if len(helpers(r, chassis)) > 0 {
+		return byGateway.Flow(to, port, of.GroupAction{ID: pipeline.ChassisGroupID(hash(chassis))}), true
+	}
+	return direct.Flow(to, append([]of.Action{port}, tunnelTo(ip, pipeline.To(pipeline.TunnelOut))...)...), true
+}
+
+// helpers are the other gateways that this one may hand frames for a chassis to, sorted.
+func helpers(r memo.Reader, chassis string) []string {
+	node := getNode(r)
+	if !node.Gateway || !node.Redirect || node.TunnelPort == 0 {
+		return nil
+	}
+	var names []string
+	for _, k := range r.List(indexGateways, "") {
+		// One without routers of its own knows only the switches of its ports.
+		if k.ID != node.Chassis && k.ID != chassis && endpoint(r, k.ID).IsValid() && len(r.List(indexPinned, k.ID)) > 0 {
+			names = append(names, k.ID)
+		}
+	}
+	return names
+}
+
+// redirect makes the group by which a gateway sends to a chassis: directly while it is reachable, else by way of the
+// first reachable other gateway, which hands the frame on, flagged, so that it cannot come back.
+func redirect(r memo.Reader, o *Output, chassis string) {
+	others := helpers(r, chassis)
+	if len(others) == 0 || !endpoint(r, chassis).IsValid() {
+		return
+	}
+	g := of.Group{ID: pipeline.ChassisGroupID(hash(chassis)), Type: of.GroupFastFailover}
+	by := func(watch uint32, through string) {
+		if watch != 0 {
+			g.Buckets = append(g.Buckets, of.Bucket{WatchPort: watch, Actions: tunnelTo(endpoint(r, through), pipeline.Again(pipeline.TunnelOut))})
+		}
+	}
+	// Who was never reachable may just not have been asked yet: no detour for that.
+	if watched := get[Watched](r, KindWatched, chassis); watched.OFPort != 0 && !watched.New {
+		by(watched.OFPort, chassis)
+		for _, other := range others {
+			by(get[Watched](r, KindWatched, other).OFPort, other)
+		}
+	}
+	// The last way is the direct one: without BFD, or when it says that nobody is reachable. A bucket must watch
+	// something; the tunnel port is always up.
+	by(getNode(r).TunnelPort, chassis)
+	o.Groups = append(o.Groups, g)
+}

@@ -1,0 +1,141 @@
+package compile_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"tuplenet/flows/of"
+	"tuplenet/flows/sim"
+	"tuplenet/model"
+)
+
+// What a router does not forward it sends to the daemon with the reason: expired TTL (T23), too large for the tunnel,
+// TCP and UDP to itself. A packet that just fits passes, and a switch measures nothing.
+func TestT23_RouterPuntsWhatTheDaemonAnswers(t *testing.T) {
+	n := parse(t, `
+switch A 1
+switch B 2
+router R 3
+port A alice f2:01:00:00:00:01 10.0.0.10,2001:db8:0:0::10
+port A bob f2:01:00:00:00:02 10.0.0.11,2001:db8:0:0::11
+port B carol f2:01:00:00:00:03 10.0.1.10,2001:db8:0:1::10
+port B dave f2:01:00:00:00:04 10.0.1.11,2001:db8:0:1::11
+link R A 10.0.0.1/24,2001:db8:0:0::1/64
+link R B 10.0.1.1/24,2001:db8:0:1::1/64
+chassis hv1 192.0.2.1
+chassis hv2 192.0.2.2
+bind alice hv1
+bind dave hv1
+bind bob hv2
+bind carol hv2`).build(t)
+	alice, bob := model.MAC{0xf2, 1, 0, 0, 0, 1}, model.MAC{0xf2, 1, 0, 0, 0, 2}
+	router := n.owner("A", netip.MustParseAddr("10.0.0.1")).MAC
+	fits := 1438 + 14 // what node says, and the Ethernet header
+	for _, net := range []string{"10.0.0.10 10.0.1.10 10.0.1.11 10.0.1.1 10.0.0.11", "2001:db8::10 2001:db8:0:1::10 2001:db8:0:1::11 2001:db8:0:1::1 2001:db8::11"} {
+		ips := addrs(net)
+		from, far, near, self, same := ips[0], ips[1], ips[2], ips[3], ips[4]
+		long := func(p sim.Packet, n int) sim.Packet { p.Length = n; return p }
+		proto := func(p sim.Packet, n uint64) sim.Packet { return p.With(of.IPProto, of.U(n)) }
+		for what, c := range map[string]struct {
+			p    sim.Packet
+			want string
+		}{
+			"TTL 2":                           {ping(alice, from, router, far).With(of.IPTTL, of.U(2)), "to carol ttl=1"},
+			"TTL 1":                           {ping(alice, from, router, far).With(of.IPTTL, of.U(1)), "punt 1"},
+			"TTL 0":                           {ping(alice, from, router, far).With(of.IPTTL, of.U(0)), "punt 1"},
+			"TTL 1 to the router itself":      {ping(alice, from, router, self).With(of.IPTTL, of.U(1)), "to alice ttl=64"},
+			"as large as the tunnel":          {long(ping(alice, from, router, far), fits), "to carol ttl=63"},
+			"larger than the tunnel":          {long(ping(alice, from, router, far), fits+1), "punt 5"},
+			"large, but not into the tunnel":  {long(ping(alice, from, router, near), 9000), "to dave ttl=63"},
+			"large, switched into the tunnel": {long(ping(alice, from, bob, same), 9000), "to bob ttl=64"},
+			"TCP to the router":               {proto(ping(alice, from, router, self), 6), "punt 4"},
+			"UDP to the router":               {proto(ping(alice, from, router, self), 17), "punt 4"},
+			"SCTP to the router":              {proto(ping(alice, from, router, self), 132), "drop for-router"},
+		} {
+			n.expect(what, "alice", c.p, c.want)
+		}
+	}
+}
+
+// Packets to different destinations spread over equal routes; when a chassis is unreachable, all take the other, and
+// those that were there already stay.
+func TestEqualRoutesSpreadAndFailOver(t *testing.T) {
+	ar, err := txtar.ParseFile("testdata/edges.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := parse(t, section(ar, "intent"))
+	flows, _, groups := flatten(t, compileFacts(w.see("alice")))
+	edges := func(down ...uint32) map[netip.Addr]netip.Addr {
+		sw, err := sim.New(sim.Config{Flows: flows, Groups: groups, Tunnels: []uint32{tunnelPort}, Down: down})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ways := map[netip.Addr]netip.Addr{}
+		for i := range 64 {
+			to := netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})
+			_, ofport := w.where("lsp-alice")
+			tr := sw.Run(ping(mac("f2:01:00:00:00:01"), netip.MustParseAddr("10.20.1.10"), w.owner("LS-A", netip.MustParseAddr("10.20.1.1")).MAC, to), ofport)
+			if tr.Err != nil || len(tr.Outputs) != 1 || !tr.Outputs[0].Tunnel {
+				t.Fatalf("%s: %+v, %v", to, tr.Outputs, tr.Err)
+			}
+			ways[to] = tr.Outputs[0].Packet.Get(of.TunDst).Addr4()
+		}
+		return ways
+	}
+	edge2 := netip.MustParseAddr("192.168.1.13")
+	before, after := edges(), edges(w.watched["alice"]["edge1"])
+	moved := 0
+	for to, way := range before {
+		if after[to] != edge2 {
+			t.Errorf("%s goes to %s, which is unreachable", to, after[to])
+		}
+		if way != edge2 {
+			moved++
+		}
+	}
+	if moved < 16 || moved > 48 {
+		t.Errorf("%d of 64 destinations were on the first edge", moved)
+	}
+}
+
+func addrs(text string) (all []netip.Addr) {
+	for _, s := range strings.Fields(text) {
+		all = append(all, netip.MustParseAddr(s))
+	}
+	return all
+}
+
+// Packets of a workload with a floating address at an edge leave through that edge, wherever they go, and through the
+// other one only while it is unreachable; those of other workloads spread as before.
+func TestReplyLeavesThroughTheEdgeOfTheFloatingAddress(t *testing.T) {
+	ar, err := txtar.ParseFile("testdata/edges.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := parse(t, section(ar, "intent"))
+	flows, _, groups := flatten(t, compileFacts(w.see("alice")))
+	for _, c := range []struct {
+		down []uint32
+		edge string
+	}{{nil, "192.168.1.12"}, {[]uint32{w.watched["alice"]["edge1"]}, "192.168.1.13"}} {
+		sw, err := sim.New(sim.Config{Flows: flows, Groups: groups, Tunnels: []uint32{tunnelPort}, Down: c.down})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 64 {
+			to := netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})
+			_, ofport := w.where("lsp-float")
+			tr := sw.Run(ping(mac("f2:01:00:00:00:09"), netip.MustParseAddr("10.20.1.11"), w.owner("LS-A", netip.MustParseAddr("10.20.1.1")).MAC, to), ofport)
+			if tr.Err != nil || len(tr.Outputs) != 1 || !tr.Outputs[0].Tunnel {
+				t.Fatalf("%s: %+v, %v", to, tr.Outputs, tr.Err)
+			}
+			if got := tr.Outputs[0].Packet.Get(of.TunDst).Addr4().String(); got != c.edge {
+				t.Errorf("down %v: to %s through %s, want %s", c.down, to, got, c.edge)
+			}
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package compile_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"tuplenet/flows/compile"
+	"tuplenet/flows/memo"
+	"tuplenet/flows/pipeline"
+	"tuplenet/model"
+)
+
+// world is a small deployment in memory: what would be in the store, and where interfaces are.
+type world struct {
+	facts map[memo.Key]any             // that every node sees
+	ports map[string]map[string]uint32 // chassis → port name → ofport
+	keys  map[string]int
+	// learnt are the neighbours in the physical network that a chassis knows.
+	learnt map[string][]compile.Neighbour
+	// watched are the ports by which a chassis watches others.
+	watched map[string]map[string]uint32
+}
+
+func newWorld() *world {
+	return &world{facts: map[memo.Key]any{}, ports: map[string]map[string]uint32{}, keys: map[string]int{}, learnt: map[string][]compile.Neighbour{}, watched: map[string]map[string]uint32{}}
+}
+
+func (w *world) put(o model.Object) { w.facts[compile.FactKey(o.Ref())] = o }
+
+// parse builds a world from lines such as
+//
+//	switch LS-A 1
+//	port LS-A alice f2:01:00:00:00:01 10.20.1.10,2001:db8::10
+//	router LR 3 [CHASSIS]
+//	link LR LS-A 10.20.1.1/24,2001:db8::1/64
+//	chassis hv1 10.0.0.1
+//	bind alice hv1
+//
+// and those of edgeCommand.
+func parse(t testing.TB, text string) *world {
+	t.Helper()
+	w := newWorld()
+	for _, line := range strings.Split(text, "\n") {
+		if f := strings.Fields(line); len(f) > 0 && !strings.HasPrefix(f[0], "#") {
+			if err := w.command(f); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+		}
+	}
+	return w
+}
+
+func (w *world) command(f []string) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	arg := func(i int) string {
+		if i < len(f) {
+			return f[i]
+		}
+		return ""
+	}
+	switch f[0] {
+	case "switch":
+		w.put(&model.LogicalSwitch{Name: f[1], VNI: vni(f[2])})
+	case "router":
+		w.put(&model.LogicalRouter{Name: f[1], ID: vni(f[2]), Chassis: arg(3)})
+	case "port":
+		p := &model.LogicalSwitchPort{Switch: f[1], Name: f[2], Key: w.key(f[1]), MAC: mac(f[3]), Type: model.PortVIF}
+		for _, o := range f[4:] {
+			switch o {
+			case "unchecked":
+				p.NoPortSecurity = true
+			case "patch":
+				p.Type = model.PortPatch
+			default:
+				for _, ip := range strings.Split(o, ",") {
+					p.IPs = append(p.IPs, netip.MustParseAddr(ip))
+				}
+			}
+		}
+		w.put(p)
+	case "link":
+		w.link(f[1], f[2], f[3])
+	case "chassis":
+		c := &model.Chassis{Name: f[1], Encaps: []model.Encap{model.EncapGeneve}}
+		for _, ip := range strings.Split(f[2], ",") {
+			c.IPs = append(c.IPs, netip.MustParseAddr(ip))
+		}
+		w.put(c)
+		w.ports[c.Name] = map[string]uint32{}
+	case "bind":
+		w.bind(f[1], f[2])
+	default:
+		return w.edgeCommand(f)
+	}
+	return nil
+}
+
+func (w *world) link(router, sw, networks string) {
+	lrp, lsp := router+"_to_"+sw, sw+"_to_"+router
+	rp := &model.LogicalRouterPort{Router: router, Name: lrp, Key: w.key(router), Peer: lsp}
+	sp := &model.LogicalSwitchPort{Switch: sw, Name: lsp, Key: w.key(sw), Type: model.PortRouter, Peer: lrp}
+	for _, n := range strings.Split(networks, ",") {
+		p := netip.MustParsePrefix(n)
+		rp.Networks = append(rp.Networks, p)
+		sp.IPs = append(sp.IPs, p.Addr())
+	}
+	rp.MAC = model.MAC{0xf2, 0x02, 0, 0, byte(rp.Key), byte(len(w.facts))}
+	sp.MAC = rp.MAC
+	w.put(rp)
+	w.put(sp)
+}
+
+// bind puts the interface of a port on a chassis, and the binding as that chassis would write it.
+func (w *world) bind(port, chassis string) {
+	for _, ports := range w.ports {
+		delete(ports, port)
+	}
+	w.ports[chassis][port] = uint32(100 + w.ordinal(port))
+	w.put(&model.Binding{Port: port, Chassis: chassis})
+}
+
+// ordinal numbers ports in the order of their first mention.
+func (w *world) ordinal(port string) int {
+	k := "ofport/" + port
+	if w.keys[k] == 0 {
+		w.keys["ofports"]++
+		w.keys[k] = w.keys["ofports"]
+	}
+	return w.keys[k]
+}
+
+func (w *world) key(owner string) model.PortKey {
+	w.keys["key/"+owner]++
+	return model.PortKey(w.keys["key/"+owner])
+}
+
+// node is what a chassis knows of itself.
+func (w *world) node(chassis string) compile.Node {
+	c := w.facts[compile.FactKey(model.Ref{Kind: model.KindChassis, Name: chassis})].(*model.Chassis)
+	return compile.Node{Chassis: chassis, IPs: c.IPs, TunnelPort: 1, TunnelMTU: 1438, Gateway: c.Gateway, Redirect: true}
+}
+
+// chassis are the names of all chassis, sorted.
+func (w *world) chassis() []string {
+	var names []string
+	for name := range w.ports {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// see lists everything that a chassis knows.
+func (w *world) see(chassis string) map[memo.Key]any {
+	all := map[memo.Key]any{{Kind: compile.KindNode}: w.node(chassis)}
+	for k, v := range w.facts {
+		all[k] = v
+	}
+	for peer, n := range w.watched[chassis] {
+		all[memo.Key{Kind: compile.KindWatched, ID: peer}] = compile.Watched{OFPort: n}
+	}
+	for port, n := range w.ports[chassis] {
+		all[memo.Key{Kind: compile.KindInterface, ID: port}] = compile.Interface{OFPort: n}
+	}
+	for _, n := range w.learnt[chassis] {
+		all[memo.Key{Kind: compile.KindNeighbour, ID: n.ID()}] = n
+	}
+	return all
+}
+
+// compiled is the whole desired state of a chassis, as text lines.
+func compiled(e *memo.Engine[compile.Output]) []string {
+	var lines []string
+	e.Outputs(func(_ memo.Unit, o compile.Output) { lines = append(lines, describe(o)...) })
+	slices.Sort(lines)
+	return lines
+}
+
+// describe renders an output: one line a flow, group, endpoint and problem.
+func describe(o compile.Output) []string {
+	var lines []string
+	for _, f := range o.Flows {
+		r, _ := pipeline.RuleByID(f.Rule)
+		u, err := f.Packed.Unpack()
+		if err != nil {
+			lines = append(lines, "BROKEN FLOW "+err.Error())
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%03d %05d %s %s", u.Table, 65535-int(u.Priority), r.Name, u.String()))
+	}
+	for _, g := range o.Groups {
+		lines = append(lines, "group "+g.String())
+	}
+	for _, ip := range o.Endpoints {
+		lines = append(lines, "endpoint "+ip.String())
+	}
+	for _, c := range o.Watch {
+		lines = append(lines, "watch "+c.Chassis+" at "+c.IP.String())
+	}
+	for _, p := range o.Carries {
+		lines = append(lines, "carry "+p)
+	}
+	for _, p := range o.Patches {
+		lines = append(lines, "patch "+p.Port+" to bridge "+p.Bridge)
+	}
+	for _, a := range o.Announce {
+		lines = append(lines, fmt.Sprintf("announce %s at %s on %s port %d", a.IP, a.MAC, a.VNI, a.Port))
+	}
+	for _, p := range o.Problems {
+		lines = append(lines, "problem "+p.Key+": "+p.Reason)
+	}
+	return lines
+}
+
+// strip takes the sort prefix off the lines of compiled, but for the name of the rule.
+func strip(lines []string) []string {
+	out := make([]string, len(lines))
+	for i, l := range lines {
+		if len(l) > 10 && l[3] == ' ' && l[9] == ' ' {
+			l = l[10:]
+		}
+		out[i] = l
+	}
+	return out
+}
+
+func vni(s string) model.VNI {
+	n, err := strconv.ParseUint(s, 0, 24)
+	if err != nil {
+		panic(err)
+	}
+	return model.VNI(n)
+}
+
+func mac(s string) model.MAC {
+	m, err := model.ParseMAC(s)
+	if err != nil {
+		panic(err)
+	}
+	return m
+}

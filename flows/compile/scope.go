@@ -1,0 +1,285 @@
+package compile
+
+import (
+	"slices"
+	"strconv"
+
+	"tuplenet/flows/memo"
+	"tuplenet/model"
+)
+
+// Derived values.
+const (
+	derivedScope   = "scope"   // "" → scope
+	derivedLinks   = "links"   // switch → []link
+	derivedMembers = "members" // switch → members
+	derivedPart    = "part"    // part of a switch's ports → members
+	derivedRouters = "routers" // switch → the routers that its ports' packets cross on this node, sorted
+)
+
+func derived() map[string]memo.Derived {
+	return map[string]memo.Derived{
+		derivedScope:   {Compute: computeScope},
+		derivedLinks:   {Compute: computeLinks},
+		derivedMembers: {Compute: computeMembers},
+		derivedPart:    {Compute: computePart},
+		derivedRouters: {Compute: computeRouters},
+	}
+}
+
+// scope is what can be reached from the ports of this node and from the routers pinned to it; only that is compiled.
+type scope struct {
+	Switches, Routers []string // sorted
+}
+
+// computeScope walks from the switches of local ports, and from the routers that are pinned to this node and so work for
+// everybody's ports, through routers that are processed here.
+func computeScope(r memo.Reader, _ string) any {
+	switches, routers := map[string]bool{}, map[string]bool{}
+	var s scope
+	visit := func(ls string) {
+		if !switches[ls] && getSwitch(r, ls) != nil {
+			switches[ls] = true
+			s.Switches = append(s.Switches, ls)
+		}
+	}
+	enter := func(lr string) {
+		if routers[lr] {
+			return
+		}
+		routers[lr] = true
+		s.Routers = append(s.Routers, lr)
+		for _, k := range r.List(indexRouterPorts, lr) {
+			if p := getRouterPort(r, k.ID); p != nil {
+				if peer := switchPeer(r, p); peer != nil {
+					visit(peer.Switch)
+				}
+			}
+		}
+	}
+	if node := getNode(r); node.Gateway {
+		for _, k := range r.List(indexPinned, node.Chassis) {
+			enter(k.ID)
+		}
+	}
+	for _, id := range localPorts(r) {
+		visit(getPort(r, id).Switch)
+	}
+	for i := 0; i < len(s.Switches); i++ { // grows while it is walked
+		for _, l := range r.Derived(derivedLinks, s.Switches[i]).([]link) {
+			if l.Elsewhere == "" {
+				enter(l.Router)
+			}
+		}
+	}
+	slices.Sort(s.Switches)
+	slices.Sort(s.Routers)
+	return s
+}
+
+func switchesInScope(r memo.Reader) []string { return r.Derived(derivedScope, "").(scope).Switches }
+func routersInScope(r memo.Reader) []string  { return r.Derived(derivedScope, "").(scope).Routers }
+
+// routersNear are the routers in scope, and those pinned elsewhere whose addresses stations on a switch in scope may ask for.
+func routersNear(r memo.Reader) []string {
+	routers := slices.Clone(routersInScope(r))
+	for _, ls := range switchesInScope(r) {
+		for _, l := range r.Derived(derivedLinks, ls).([]link) {
+			if l.Elsewhere != "" {
+				routers = append(routers, l.Router)
+			}
+		}
+	}
+	return routers
+}
+
+// routersInSight are those near, and those that are pinned to this node though it cannot have them.
+func routersInSight(r memo.Reader) []string {
+	routers := routersNear(r)
+	for _, k := range r.List(indexPinned, getNode(r).Chassis) {
+		routers = append(routers, k.ID)
+	}
+	return routers
+}
+
+// listed makes the members of a group the facts in the entry of that name of an index.
+func listed(index string) func(r memo.Reader, group string) []string {
+	return func(r memo.Reader, group string) []string {
+		members := r.List(index, group)
+		ids := make([]string, len(members))
+		for i, k := range members {
+			ids[i] = k.ID
+		}
+		return ids
+	}
+}
+
+// localPorts are the switch ports that have an interface on this node.
+func localPorts(r memo.Reader) []string {
+	var ids []string
+	for _, k := range r.List(indexAll, KindInterface) {
+		for _, p := range r.List(indexPortName, k.ID) {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// link is a router port on a switch.
+type link struct {
+	Port, Router, RouterPort string // switch port name, router, router port name
+	RouterID                 model.VNI
+	PortKey, RouterPortKey   model.PortKey
+	// Elsewhere is the chassis that processes the router, if it is pinned and not to this node.
+	Elsewhere string
+}
+
+// computeLinks lists the router ports on a switch whose both ends agree.
+func computeLinks(r memo.Reader, ls string) any {
+	links := []link{}
+	for _, k := range r.List(indexLinks, ls) {
+		p := getPort(r, k.ID)
+		rp := routerPeer(r, p)
+		if rp == nil {
+			continue
+		}
+		lr := getRouter(r, rp.Router)
+		if lr == nil {
+			continue
+		}
+		l := link{Port: p.Name, Router: rp.Router, RouterPort: rp.Name, RouterID: lr.ID, PortKey: p.Key, RouterPortKey: rp.Key}
+		if !worksHere(r, lr) {
+			l.Elsewhere = lr.Chassis
+		}
+		links = append(links, l)
+	}
+	return links
+}
+
+// routerPeer is the router port at the other end of a switch port of type router, nil if the ends do not agree.
+func routerPeer(r memo.Reader, p *model.LogicalSwitchPort) *model.LogicalRouterPort {
+	if p.Type != model.PortRouter || p.Peer == "" {
+		return nil
+	}
+	if rp := routerPortByName(r, p.Peer); rp != nil && rp.Peer == p.Name {
+		return rp
+	}
+	return nil
+}
+
+// switchPeer is the switch port at the other end of a router port, nil if the ends do not agree.
+func switchPeer(r memo.Reader, rp *model.LogicalRouterPort) *model.LogicalSwitchPort {
+	if rp.Peer == "" {
+		return nil
+	}
+	if p := portByName(r, rp.Peer); p != nil && p.Type == model.PortRouter && p.Peer == rp.Name {
+		return p
+	}
+	return nil
+}
+
+// place says where a port is.
+type place struct {
+	Here    bool
+	OFPort  uint32
+	Chassis string // another chassis, if not here
+}
+
+// placeOf finds a port. A port with an interface here is here unless another chassis holds the binding: the newest
+// claim wins, and the binding is what the newest claimant wrote.
+func placeOf(r memo.Reader, p *model.LogicalSwitchPort) place {
+	b := get[*model.Binding](r, string(model.KindBinding), p.Name)
+	node := getNode(r)
+	if b != nil && b.Chassis != node.Chassis {
+		return place{Chassis: b.Chassis}
+	}
+	if i := get[Interface](r, KindInterface, p.Name); i.OFPort != 0 {
+		return place{Here: true, OFPort: i.OFPort}
+	}
+	return place{}
+}
+
+// members says who must get a copy of what is for everybody on a switch.
+type members struct {
+	Local  []model.PortKey // keys of ports here
+	Remote []string        // other chassis with ports, sorted
+}
+
+// Who is on a switch with many ports is found part by part, so that one port more or less costs a look at its part.
+const (
+	memberParts = 64  // that a switch has at most
+	memberPart  = 128 // ports of one part, where keys are without gaps
+)
+
+// partOf names the part of its switch's ports that a port is in.
+func partOf(p *model.LogicalSwitchPort) string {
+	return partName(p.Switch, int(p.Key)/memberPart%memberParts)
+}
+
+func partName(ls string, part int) string { return ls + "/" + strconv.Itoa(part) }
+
+func computeMembers(r memo.Reader, ls string) any {
+	ports := r.List(indexPorts, ls)
+	if len(ports) <= memberPart {
+		return membersAmong(r, ports)
+	}
+	m := members{}
+	for part := range memberParts {
+		some := r.Derived(derivedPart, partName(ls, part)).(members)
+		m.Local = append(m.Local, some.Local...)
+		m.Remote = append(m.Remote, some.Remote...)
+	}
+	slices.Sort(m.Local)
+	slices.Sort(m.Remote)
+	m.Remote = slices.Compact(m.Remote)
+	return m
+}
+
+func computePart(r memo.Reader, part string) any { return membersAmong(r, r.List(indexPart, part)) }
+
+func membersAmong(r memo.Reader, ports []memo.Key) members {
+	m := members{}
+	chassis := map[string]bool{}
+	for _, k := range ports {
+		p := getPort(r, k.ID)
+		if p.Type == model.PortRouter {
+			continue
+		}
+		switch pl := placeOf(r, p); {
+		case pl.Here:
+			m.Local = append(m.Local, p.Key)
+		case pl.Chassis != "":
+			chassis[pl.Chassis] = true
+		}
+	}
+	for c := range chassis {
+		m.Remote = append(m.Remote, c)
+	}
+	slices.Sort(m.Local)
+	slices.Sort(m.Remote)
+	return m
+}
+
+// computeRouters walks from a switch through the routers that work everywhere.
+func computeRouters(r memo.Reader, ls string) any {
+	routers := []string{}
+	seen := map[string]bool{ls: true}
+	for next := []string{ls}; len(next) > 0; next = next[1:] {
+		for _, l := range r.Derived(derivedLinks, next[0]).([]link) {
+			if lr := getRouter(r, l.Router); lr == nil || lr.Chassis != "" || slices.Contains(routers, l.Router) {
+				continue
+			}
+			routers = append(routers, l.Router)
+			for _, k := range r.List(indexRouterPorts, l.Router) {
+				if p := getRouterPort(r, k.ID); p != nil {
+					if peer := switchPeer(r, p); peer != nil && !seen[peer.Switch] {
+						seen[peer.Switch] = true
+						next = append(next, peer.Switch)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(routers)
+	return routers
+}

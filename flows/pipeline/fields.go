@@ -1,0 +1,131 @@
+package pipeline
+
+import "tuplenet/flows/of"
+
+// Registers. The datapath (switch or router) that a packet is in is the whole of metadata.
+var (
+	Datapath    = Field{"datapath", of.Whole(of.Metadata), "VNI of the switch, or id of the router, that the packet is in"}
+	NextHop4    = Field{"next_hop4", of.Whole(of.Reg0), "IPv4 next hop"}
+	NextHop6    = Field{"next_hop6", of.Whole(of.XXReg0), "IPv6 next hop"}
+	RouterPort  = Field{"router_in_port", of.Whole(of.Reg8), "key of the port through which the packet entered the last router"}
+	LastRouter  = Field{"last_router", of.Whole(of.Reg9), "id of the last router that the packet crossed"}
+	FromTunnel  = Field{"from_tunnel", of.Bits(of.Reg10, 0, 1), "the packet came from another chassis"}
+	Redirected  = Field{"redirected", of.Bits(of.Reg10, 1, 1), "the packet was already handed on by a chassis that was not its destination"}
+	Routed      = Field{"routed", of.Bits(of.Reg10, 2, 1), "the packet crossed a router on this chassis"}
+	TooBig      = Field{"too_big", of.Bits(of.Reg10, 3, 1), "the packet does not fit into the tunnel"}
+	FromEdge    = Field{"from_edge", of.Bits(of.Reg10, 16, 12), "number of the edge router that translated the destination, for inside addresses that have external ones at several edges; 0 = none"}
+	PingID      = Field{"ping_id", of.Bits(of.Reg11, 0, 16), "identifier that the sender of a renumbered ping gave it"}
+	Renumbered  = Field{"renumbered", of.Bits(of.Reg11, 16, 1), "the daemon gave the ping another identifier"}
+	Restored    = Field{"restored", of.Bits(of.Reg11, 17, 1), "the daemon gave the answer to a renumbered ping its identifier back"}
+	Tries       = Field{"tries", of.Bits(of.Reg11, 20, 4), "how many identifiers of a ping were tried"}
+	InPort      = Field{"in_port_key", of.Whole(of.Reg14), "port key by which the packet entered the present switch or router"}
+	OutPort     = Field{"out_port_key", of.Whole(of.Reg15), "port key by which it leaves"}
+	OptionSrc   = Field{"option_src", of.Bits(of.TunMetadata0, 48, 16), "tunnel option: source port key"}
+	OptionDst   = Field{"option_dst", of.Bits(of.TunMetadata0, 32, 16), "tunnel option: destination port key, 0xffff = everybody on the switch"}
+	OptionRedir = Field{"option_redirected", of.Bits(of.TunMetadata0, 16, 1), "tunnel option, flags: redirected"}
+	OptionEdge  = Field{"option_from_edge", of.Bits(of.TunMetadata0, 20, 12), "tunnel option, flags: from_edge"}
+	OptionTrace = Field{"option_trace", of.Bits(of.TunMetadata0, 0, 16), "tunnel option: trace id, 0 = none"}
+	TraceID     = Field{"trace_id", of.Bits(of.Reg13, 0, 16), "id of the live trace that the packet is sent for, 0 = none"}
+	TraceColour = Field{"trace_colour", of.Bits(of.Reg13, 16, 2), "which kind of table reported a traced packet last"}
+)
+
+// Fields lists every field.
+var Fields = []Field{Datapath, NextHop4, NextHop6, RouterPort, LastRouter, FromTunnel, Redirected, Routed, TooBig, FromEdge,
+	PingID, Renumbered, Restored, Tries, InPort, OutPort, OptionSrc, OptionDst, OptionRedir, OptionEdge, OptionTrace, TraceID, TraceColour}
+
+// Marks of connections. A router's zone for connections from inside marks renumbered pings: the identifier that their sender
+// knows, and a bit that says so. A switch's zone marks connections with the edge that they came in through.
+var (
+	MarkPingID     = of.Bits(of.CTMark, 0, 16)
+	MarkRenumbered = of.Bits(of.CTMark, 16, 1)
+	MarkEdge       = of.Bits(of.CTMark, 0, 12)
+)
+
+// EdgeNumber is the number, never 0, by which hosts remember an edge router of an id. Routers whose ids are equal modulo 4095
+// have the same.
+func EdgeNumber(id uint64) uint64 { return id%4095 + 1 }
+
+// The Geneve option (RFC 8926 section 3.5) that carries port keys and flags.
+const (
+	OptionClass = 0xffee
+	OptionType  = 0x80
+	OptionLen   = 8
+	OptionIndex = 0
+)
+
+// FloodKey is the destination port key of a packet for everybody on a switch.
+const FloodKey = 0xffff
+
+// The meters limit what the switch sends to the daemon: packets to answer with ICMP errors, and packets and answers of
+// the resolution of neighbours in the physical network, and pings that need another identifier.
+const (
+	MeterICMP      = 1
+	MeterNeighbour = 2
+	MeterPing      = 3
+	MeterTrace     = 4
+)
+
+// Meters lists the meters of the switch.
+var Meters = []of.Meter{{ID: MeterICMP, RatePPS: 200, Burst: 100}, {ID: MeterNeighbour, RatePPS: 500, Burst: 500},
+	{ID: MeterPing, RatePPS: 1000, Burst: 500}, {ID: MeterTrace, RatePPS: 1000, Burst: 500}}
+
+// The kinds of groups, in the top four bits of a group's id. The next four number the parts of a group that would be
+// too large for one message; the low 24 bits are a VNI.
+const (
+	GroupFlood      = 0x1 // every port of a switch: local ports, and one copy for each other chassis with ports
+	GroupFloodLocal = 0x2 // the local ports only, for packets from a tunnel
+	groupReturn     = 0x5 // the ways of packets that have to leave through one edge; the low 28 bits are a hash
+	groupChassis    = 0x4 // the ways of a gateway to a chassis; the low 28 bits are a hash of its name
+	groupRoute      = 0x3 // the ways of a static route; the low 28 bits are a hash of router and prefix
+)
+
+// Limits of groups for everybody on a switch.
+const (
+	GroupPart  = 800 // buckets of one part
+	GroupParts = 16
+)
+
+// GroupID is the fixed id of a part of a group of a kind on a switch.
+func GroupID(kind, part uint8, vni uint32) uint32 {
+	return uint32(kind)<<28 | uint32(part)<<24 | vni
+}
+
+// RouteGroupID is the id of the group of a static route, from a hash of its router and prefix.
+func RouteGroupID(hash uint64) uint32 { return groupRoute<<28 | uint32(hash)&0x0fffffff }
+
+// ChassisGroupID is the id of the group of the ways to a chassis, from a hash of its name.
+func ChassisGroupID(hash uint64) uint32 { return groupChassis<<28 | uint32(hash)&0x0fffffff }
+
+// ReturnGroupID is the id of the group of ways that prefer one edge, from a hash of route and edge.
+func ReturnGroupID(hash uint64) uint32 { return groupReturn<<28 | uint32(hash)&0x0fffffff }
+
+// Punt is the reason why a packet is sent to the daemon: the first byte of the controller action's userdata.
+type Punt uint8
+
+// Reasons to punt.
+const (
+	PuntTTL             Punt = 1
+	PuntNoRoute         Punt = 2
+	PuntNoNeighbour     Punt = 3
+	PuntPortUnreachable Punt = 4
+	PuntTooBig          Punt = 5
+	PuntResolve         Punt = 6
+	PuntLearn           Punt = 7
+	PuntPing            Punt = 8
+	PuntPingReply       Punt = 9
+	PuntTrace           Punt = 10
+)
+
+// ToDaemon is the metered action that sends a packet to the daemon.
+func ToDaemon(why Punt) of.Action {
+	meter := uint32(MeterICMP)
+	switch why {
+	case PuntResolve, PuntLearn:
+		meter = MeterNeighbour
+	case PuntPing, PuntPingReply:
+		meter = MeterPing
+	case PuntTrace:
+		meter = MeterTrace
+	}
+	return of.Controller{MaxLen: 0xffff, Userdata: []byte{byte(why)}, MeterID: meter, Reason: of.ReasonAction}
+}

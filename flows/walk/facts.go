@@ -1,0 +1,79 @@
+package walk
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"tuplenet/flows/compile"
+	"tuplenet/model"
+)
+
+// Facts are what a chassis knows beside the objects of the store.
+type Facts struct {
+	Node compile.Node `json:"node"`
+	// Interfaces are the OpenFlow ports of local switch ports, by name.
+	Interfaces map[string]uint32 `json:"interfaces,omitempty"`
+	// Watched are the ports through which other chassis are watched (BFD), by the chassis' name.
+	Watched map[string]compile.Watched `json:"watched,omitempty"`
+	// Down are the ports that are not alive.
+	Down []uint32 `json:"down,omitempty"`
+	// Neighbours were learnt from the physical network.
+	Neighbours []compile.Neighbour `json:"neighbours,omitempty"`
+}
+
+// Numbers of ports that are made up. Open vSwitch counts from 1, so those of a report look like the real ones.
+const (
+	madeTunnel    = 1
+	madeWatched   = 2
+	madeInterface = 1001
+)
+
+// Bytes that Geneve with its one option adds to an IP packet: outer IP, UDP, Geneve, option header and option, inner
+// Ethernet header (RFC 8926 section 3.4).
+const (
+	overheadIPv4 = 20 + 8 + 8 + 4 + 8 + 14
+	overheadIPv6 = 40 + 8 + 8 + 4 + 8 + 14
+)
+
+// defaultUnderlayMTU is that of Ethernet.
+const defaultUnderlayMTU = 1500
+
+// makeUp invents the facts of a chassis that was not asked: its ports numbered by name, everything reachable, the
+// settings of its daemon those by default.
+func (d *Deployment) makeUp(c *model.Chassis) Facts {
+	f := Facts{Interfaces: map[string]uint32{}, Watched: map[string]compile.Watched{}}
+	f.Node = compile.Node{Chassis: c.Name, IPs: c.IPs, TunnelPort: madeTunnel, Gateway: c.Gateway, Redirect: true}
+	f.Node.TunnelMTU = max(0, d.underlayMTU-overheadIPv6)
+	if len(c.IPs) > 0 && c.IPs[0].Is4() {
+		f.Node.TunnelMTU = max(0, d.underlayMTU-overheadIPv4)
+	}
+	for i, port := range d.bound[c.Name] {
+		f.Interfaces[port] = madeInterface + uint32(i)
+	}
+	others := d.gateways
+	if c.Gateway {
+		others = d.chassis
+	}
+	for i, other := range others {
+		if o := d.chassisOf(other); other != c.Name && sharesFamily(c.IPs, o.IPs) {
+			f.Watched[other] = compile.Watched{OFPort: madeWatched + uint32(i)}
+		}
+	}
+	return f
+}
+
+func sharesFamily(a, b []netip.Addr) bool {
+	return slices.ContainsFunc(a, func(x netip.Addr) bool {
+		return slices.ContainsFunc(b, func(y netip.Addr) bool { return x.Is4() == y.Is4() })
+	})
+}
+
+// isolate marks the ports that are dead because chassis are down.
+func (f *Facts) isolate(down map[string]bool) {
+	for _, chassis := range slices.Sorted(maps.Keys(f.Watched)) {
+		if down[chassis] || down[f.Node.Chassis] {
+			f.Down = append(f.Down, f.Watched[chassis].OFPort)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/client/v3"
+
+	"tuplenet/model"
+)
+
+// server is the etcd that the tests of this package share; each test has a prefix of its own.
+var server *Embedded
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tn-store")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if server, err = (EmbeddedConfig{Dir: dir, Listen: "http://127.0.0.1:0", UnsafeNoSync: true}).Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer server.Close()
+	return m.Run()
+}
+
+var prefixes atomic.Int64
+
+// newStore is a store with an empty deployment of its own.
+func newStore(t *testing.T) *Store {
+	return openAt(t, Config{Prefix: fmt.Sprintf("/t%d", prefixes.Add(1))})
+}
+
+func openAt(t *testing.T, cfg Config) *Store {
+	t.Helper()
+	if cfg.Endpoints == nil {
+		cfg.Endpoints = server.Endpoints()
+	}
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// another client of the same deployment.
+func (s *Store) another(t *testing.T) *Store {
+	return openAt(t, Config{Prefix: s.cfg.Prefix, LeaseTTL: s.cfg.LeaseTTL})
+}
+
+func raw(t *testing.T, s *Store) *clientv3.Client {
+	t.Helper()
+	c, err := s.etcd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// put writes a key by hand, below <prefix>/v1/.
+func put(t *testing.T, s *Store, key, value string) int64 {
+	t.Helper()
+	resp, err := raw(t, s).Put(t.Context(), s.keys.root+key, value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.Header.Revision
+}
+
+// keysOf are all keys of the deployment below <prefix>/v1/, without meta.
+func keysOf(t *testing.T, s *Store) []string {
+	t.Helper()
+	resp, err := raw(t, s).Get(t.Context(), s.keys.root, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, kv := range resp.Kvs {
+		if k := strings.TrimPrefix(string(kv.Key), s.keys.root); k != "meta" {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func mustSwitch(t *testing.T, s *Store, name string) *model.LogicalSwitch {
+	t.Helper()
+	made, _, err := s.AddSwitch(t.Context(), &model.LogicalSwitch{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func mustRouter(t *testing.T, s *Store, name string) *model.LogicalRouter {
+	t.Helper()
+	made, _, err := s.AddRouter(t.Context(), &model.LogicalRouter{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}

@@ -1,0 +1,227 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/client/v3"
+)
+
+// maxOps is the largest number of operations of a transaction; etcd refuses 129 by default, this leaves room.
+const maxOps = 100
+
+// attempts is how often a transaction is tried that lost a race; each time somebody else has won.
+const attempts = 1000
+
+// guard is a condition of a transaction. When the transaction fails, its key is read in the same step, and explain
+// says what is wrong (nil: this condition holds).
+type guard struct {
+	cmp     clientv3.Cmp
+	key     string
+	prefix  bool                            // the condition is on all keys that begin with key
+	explain func(kv *mvccpb.KeyValue) error // kv is nil if there is no such key
+}
+
+// choice is one of several ways to carry out a change: taken if no choice before it was and its keys are absent.
+type choice struct {
+	free []string
+	ops  []clientv3.Op
+}
+
+// change is one command as a transaction: if all guards hold, all ops are carried out, together with the first possible
+// choice if there are any. When no choice is possible, nothing is.
+type change struct {
+	what    string // for errors: "add switch LS-A"
+	guards  []guard
+	ops     []clientv3.Op
+	choices []choice
+	options options
+	nodes   bool // it changes chassis or bindings
+	// key and done recognise a change that was carried out though its answer was lost: done is given what is at key
+	// and tells which choice it is.
+	key  string
+	done func(kv *mvccpb.KeyValue) (choice int, ok bool)
+}
+
+// errTaken says that none of the choices was possible: somebody else was faster.
+var errTaken = errors.New("all choices are taken")
+
+// errRaced says that something changed while the transaction was made; read again and try again.
+var errRaced = errors.New("changed meanwhile")
+
+// absent is the guard that a key does not exist; taken makes the error from the value that it has.
+func absent(key string, taken func(value string) error) guard {
+	return guard{cmp: clientv3.Compare(clientv3.CreateRevision(key), "=", 0), key: key, explain: func(kv *mvccpb.KeyValue) error {
+		if kv == nil {
+			return nil
+		}
+		return taken(string(kv.Value))
+	}}
+}
+
+// present is the guard that a key exists.
+func present(key string, missing error) guard {
+	return guard{cmp: clientv3.Compare(clientv3.CreateRevision(key), ">", 0), key: key, explain: func(kv *mvccpb.KeyValue) error {
+		if kv != nil {
+			return nil
+		}
+		return missing
+	}}
+}
+
+// unchanged is the guard that a key has the revision that was seen (0: absent).
+func unchanged(key string, seen int64) guard {
+	return guard{cmp: clientv3.Compare(clientv3.ModRevision(key), "=", seen), key: key, explain: func(kv *mvccpb.KeyValue) error {
+		if kv.GetModRevision() == seen {
+			return nil
+		}
+		return errRaced
+	}}
+}
+
+// commit carries out a change and returns its revision and the choice taken. Errors: what a guard explains, errTaken,
+// errRaced, or that of the store.
+func (s *Store) commit(ctx context.Context, ch change) (rev int64, taken int, err error) {
+	for fresh := false; ; fresh = true {
+		meta, err := s.currentMeta(ctx, fresh)
+		if err != nil {
+			return 0, 0, err
+		}
+		rev, taken, err = s.try(ctx, ch, meta)
+		switch {
+		case errors.Is(err, errStaleMeta):
+			continue
+		case err != nil && !errors.Is(err, errTaken) && !errors.Is(err, errRaced):
+			s.endWait(ch.options.waiter)
+		}
+		return rev, taken, err
+	}
+}
+
+// errStaleMeta says that the record of the schema version is not the one that was read.
+var errStaleMeta = errors.New("the schema version was written meanwhile")
+
+func (s *Store) try(ctx context.Context, ch change, meta *metaRecord) (rev int64, taken int, err error) {
+	metaCmp, metaOps, err := meta.guard(s.keys.meta())
+	if err != nil {
+		return 0, 0, err
+	}
+	cmps, reads := []clientv3.Cmp{metaCmp}, []clientv3.Op{clientv3.OpGet(s.keys.meta(), clientv3.WithKeysOnly())}
+	for _, g := range ch.guards {
+		read := clientv3.OpGet(g.key)
+		if g.prefix {
+			read = clientv3.OpGet(g.key, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+		}
+		cmps, reads = append(cmps, g.cmp), append(reads, read)
+	}
+	if ch.key != "" {
+		reads = append(reads, clientv3.OpGet(ch.key))
+	}
+	waiter, err := s.waiterOps(ctx, ch.options, ch.nodes)
+	if err != nil {
+		return 0, 0, err
+	}
+	ops, depth := ch.nest(append(waiter, ch.ops...))
+	ops = append(ops, metaOps...)
+	if n := max(len(ops), len(cmps), len(reads)) + depth; n > maxOps {
+		return 0, 0, fmt.Errorf("%s: %d operations are more than a transaction can have", ch.what, n)
+	}
+	var resp *clientv3.TxnResponse
+	maybeDone := false
+	err = s.call(ctx, ch.what, func(ctx context.Context, c *clientv3.Client, lost bool) (err error) {
+		maybeDone = lost
+		resp, err = c.Txn(ctx).If(cmps...).Then(ops...).Else(reads...).Commit()
+		return err
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	if resp.Succeeded {
+		s.rememberMeta(meta, metaOps)
+		return ch.took(resp)
+	}
+	return ch.failed(resp, meta, maybeDone)
+}
+
+// rememberMeta drops the record that says "absent" once it was written, so that the next write reads it.
+func (s *Store) rememberMeta(meta *metaRecord, written []clientv3.Op) {
+	if len(written) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.meta == meta {
+		s.meta = nil
+	}
+}
+
+// nest is the operations of the change; its choices become transactions within each other's else branch. etcd adds up
+// the operations of all levels: depth is what those below the first one have.
+func (ch *change) nest(common []clientv3.Op) (ops []clientv3.Op, depth int) {
+	if len(ch.choices) == 0 {
+		return common, 0
+	}
+	var otherwise []clientv3.Op
+	for i := len(ch.choices) - 1; i >= 0; i-- {
+		var cmps []clientv3.Cmp
+		for _, key := range ch.choices[i].free {
+			cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
+		}
+		then := append(slices.Clone(common), ch.choices[i].ops...)
+		depth += max(len(then), len(cmps))
+		otherwise = []clientv3.Op{clientv3.OpTxn(cmps, then, otherwise)}
+	}
+	return otherwise, depth
+}
+
+// took finds out which choice was carried out.
+func (ch *change) took(resp *clientv3.TxnResponse) (int64, int, error) {
+	if len(ch.choices) == 0 {
+		return resp.Header.Revision, 0, nil
+	}
+	rs := resp.Responses
+	for i := range ch.choices {
+		if len(rs) == 0 {
+			break
+		}
+		inner := rs[0].GetResponseTxn()
+		if inner.GetSucceeded() {
+			return resp.Header.Revision, i, nil
+		}
+		rs = inner.GetResponses()
+	}
+	return 0, 0, errTaken
+}
+
+// failed explains why the guards do not hold.
+func (ch *change) failed(resp *clientv3.TxnResponse, meta *metaRecord, maybeDone bool) (int64, int, error) {
+	if ch.done != nil && maybeDone {
+		kv := first(resp.Responses[len(resp.Responses)-1])
+		if i, ok := ch.done(kv); ok {
+			if kv == nil {
+				return resp.Header.Revision, i, nil
+			}
+			return kv.ModRevision, i, nil
+		}
+	}
+	if kv := first(resp.Responses[0]); kv.GetModRevision() != meta.revision {
+		return 0, 0, errStaleMeta
+	}
+	for i, g := range ch.guards {
+		if err := g.explain(first(resp.Responses[i+1])); err != nil {
+			return 0, 0, err
+		}
+	}
+	return 0, 0, errRaced
+}
+
+func first(r *etcdserverpb.ResponseOp) *mvccpb.KeyValue {
+	if kvs := r.GetResponseRange().GetKvs(); len(kvs) > 0 {
+		return kvs[0]
+	}
+	return nil
+}

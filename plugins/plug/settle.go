@@ -1,0 +1,66 @@
+package plug
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"tuplenet/flows/compile"
+	"tuplenet/model"
+	"tuplenet/model/store"
+)
+
+// askAll is up to how many live hosts are all asked for a receipt. Each answer is a write into the store, and for finding out who is
+// concerned the whole store is read: the one is cheap in a small fleet, the other in a large one.
+const askAll = 16
+
+// Settle waits until a port that was plugged works: this host's daemon has bound it, and all live hosts have applied that, so
+// that the first packet to or from it is delivered. The daemon of this host may take until ctx ends, other hosts as long as
+// others says. If the port is not bound by then the error is ErrNotReady. Other hosts that are late are in the receipt: one
+// broken host must not keep containers on all others from starting.
+func Settle(ctx context.Context, st *store.Store, port, chassis string, others time.Duration) (store.Receipt, error) {
+	rev, err := st.AwaitBinding(ctx, port, chassis)
+	if err != nil {
+		return store.Receipt{}, fmt.Errorf("%w: %w: is its daemon (tuplenet) running? Its log and `tpctl ch show` say more", ErrNotReady, err)
+	}
+	wait := store.Wait{ID: "plug-" + hex.EncodeToString(randomBytes()), Revision: rev, Limit: others}
+	if wait.Chassis, err = concerned(ctx, st, port, askAll); err != nil {
+		return store.Receipt{}, fmt.Errorf("find whom port %s concerns: %w", port, err)
+	}
+	receipt, err := st.Await(ctx, wait)
+	if err != nil {
+		return receipt, fmt.Errorf("wait for receipts of port %s: %w", port, err)
+	}
+	if slices.ContainsFunc(receipt.Laggards, func(l store.Laggard) bool { return l.Chassis == chassis }) {
+		return receipt, fmt.Errorf("%w: port %s is bound, but chassis %s has not applied that within %v", ErrNotReady, port, chassis, others)
+	}
+	return receipt, nil
+}
+
+// concerned are the chassis for which something may change when a port is bound; nil for all that live, if those are few.
+func concerned(ctx context.Context, st *store.Store, port string, few int) ([]string, error) {
+	live, err := st.Live(ctx)
+	if err != nil || len(live) <= few {
+		return nil, err
+	}
+	snap, err := st.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	binding := model.Ref{Kind: model.KindBinding, Name: port}
+	before := maps.Clone(snap.Objects)
+	delete(before, binding)
+	names := compile.Affected(before, snap.Objects, []model.Ref{binding})
+	names = slices.DeleteFunc(names, func(name string) bool { _, alive := live[name]; return !alive })
+	return names, nil
+}
+
+func randomBytes() []byte {
+	b := make([]byte, 8)
+	_, _ = rand.Read(b) // never fails
+	return b
+}

@@ -1,0 +1,78 @@
+package plug
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"net/netip"
+
+	"tuplenet/model"
+	"tuplenet/model/store"
+)
+
+// fleet is a store with hv1 … hv4 alive, of which hv1 and hv2 have ports on LS-A, hv3 on a switch of its own.
+func fleet(t *testing.T) *store.Store {
+	t.Helper()
+	e, err := store.StartEmbedded(t.TempDir(), "http://127.0.0.1:0", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	st, err := store.Open(store.Config{Endpoints: e.Endpoints()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := t.Context()
+	for i, name := range []string{"hv1", "hv2", "hv3", "hv4"} {
+		_, err := st.PutChassis(ctx, &model.Chassis{Name: name, IPs: []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})}, Encaps: []model.Encap{model.EncapGeneve}})
+		check(err)
+		_, err = st.HoldIdentity(ctx, store.Identity{Chassis: name, Hostname: name, MachineID: name, BootID: name})
+		check(err)
+	}
+	for _, ls := range []string{"LS-A", "LS-C"} {
+		_, _, err := st.AddSwitch(ctx, &model.LogicalSwitch{Name: ls})
+		check(err)
+	}
+	for port, at := range map[string][2]string{"p1": {"LS-A", "hv1"}, "p2": {"LS-A", "hv2"}, "p3": {"LS-C", "hv3"}} {
+		_, _, err := st.AddSwitchPort(ctx, &model.LogicalSwitchPort{Switch: at[0], Name: port})
+		check(err)
+		_, err = st.Bind(ctx, port, at[1], 0)
+		check(err)
+	}
+	return st
+}
+
+func TestA_large_fleet_is_asked_only_where_the_port_concerns_somebody(t *testing.T) {
+	st := fleet(t)
+	if all, err := concerned(t.Context(), st, "p1", 4); all != nil || err != nil {
+		t.Errorf("four hosts are few: %v, %v", all, err)
+	}
+	some, err := concerned(t.Context(), st, "p1", 3)
+	if err != nil || !slices.Equal(some, []string{"hv1", "hv2"}) {
+		t.Errorf("concerned are %v, %v: want those with ports on the switch", some, err)
+	}
+}
+
+func TestA_port_that_nobody_binds_is_an_error_when_the_time_is_over(t *testing.T) {
+	st := fleet(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := Settle(ctx, st, "p1", "hv4", time.Second); !errors.Is(err, ErrNotReady) {
+		t.Errorf("%v", err)
+	}
+	// Bound, but the host does not say that it has applied it: nobody answers here.
+	if _, err := Settle(t.Context(), st, "p1", "hv1", 50*time.Millisecond); !errors.Is(err, ErrNotReady) {
+		t.Errorf("%v", err)
+	}
+}
