@@ -19,6 +19,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"tuplenet/datapath/ovstest"
 )
 
 // inside marks the test process that runs in a network namespace of its own, which goes when the process does.
@@ -240,10 +242,10 @@ func startOVS(t *testing.T) (tool func(name string, args ...string) string) {
 	}
 	tool("ovsdb-tool", "create", filepath.Join(dir, "conf.db"), "/usr/share/openvswitch/vswitch.ovsschema")
 	daemon("ovsdb-server", filepath.Join(dir, "conf.db"), "--remote=punix:"+socket, "--no-chdir", "-vconsole:off", "--unixctl="+filepath.Join(dir, "o.ctl"))
-	eventually(t, "ovsdb-server", func() error { _, err := os.Stat(socket); return err })
+	eventually(t, "ovsdb-server", func() error { return ovstest.Accepts(socket) })
 	tool("ovs-vsctl", "--no-wait", "init")
 	daemon("ovs-vswitchd", "unix:"+socket, "--no-chdir", "-vconsole:off", "--unixctl="+ctl)
-	eventually(t, "ovs-vswitchd", func() error { _, err := os.Stat(ctl); return err })
+	eventually(t, "ovs-vswitchd", func() error { return ovstest.Accepts(ctl) })
 	return tool
 }
 

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tuplenet/datapath/ovstest"
 )
 
 // server is a private ovsdb-server, with a vswitchd on demand, in a short directory of its own.
@@ -84,7 +86,7 @@ func (s *server) stop(name string, sig os.Signal) {
 func (s *server) start(socket string) {
 	s.t.Helper()
 	s.spawn("ovsdb-server", s.path("conf.db"), "--remote=punix:"+socket, "--no-chdir", "-vconsole:off")
-	s.eventually("the socket of ovsdb-server", func() error { _, err := os.Stat(socket); return err })
+	s.eventually("ovsdb-server", func() error { return ovstest.Accepts(socket) })
 }
 
 func (s *server) vsctl(args ...string) string {

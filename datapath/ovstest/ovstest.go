@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,7 +67,7 @@ func Start(t testing.TB, cfg Config) *Switch {
 	})
 	s.command("ovsdb-tool", "create", s.path("conf.db"))
 	s.ovsdb = s.start("ovsdb-server", s.path("conf.db"), "--remote=punix:"+s.DB(), "--unixctl="+s.path("d.ctl"), "--log-file="+s.path("d.log"))
-	s.waitFor("socket of ovsdb-server", func() error { _, err := os.Stat(s.DB()); return err })
+	s.waitFor("ovsdb-server", func() error { return Accepts(s.DB()) })
 	s.Vsctl("--no-wait", "init")
 	s.StartVswitchd()
 	args := []string{"add-br", cfg.Bridge, "--", "set", "bridge", cfg.Bridge, "datapath_type=dummy", "fail_mode=secure", "protocols=OpenFlow15"}
@@ -185,6 +186,16 @@ func (s *Switch) run(name string, args ...string) (string, error) {
 
 func (s *Switch) environment() []string {
 	return append(os.Environ(), "OVS_RUNDIR="+s.dir, "OVS_LOGDIR="+s.dir, "OVS_DBDIR="+s.dir)
+}
+
+// Accepts tells whether a server takes connections at a Unix socket. That the socket is there says less: a server makes
+// it with bind(2), and refuses connections until listen(2).
+func Accepts(socket string) error {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 // waitFor tries until there is no error.
