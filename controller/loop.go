@@ -59,6 +59,7 @@ type loop struct {
 	nodes                  int64 // highest revision of chassis and bindings in facts that is in no commit
 	own                    status.Seen
 	bindings               map[string]status.Seen
+	underlays              underlays       // of the other chassis
 	asOf                   int64           // revision of the last complete state: what is not in bindings was not there then
 	mine                   map[string]bool // ports whose binding names this chassis
 
@@ -245,6 +246,7 @@ func (l *loop) takeStore(u store.Update) {
 	if u.Reset {
 		clear(l.bindings)
 		clear(l.mine)
+		l.underlays.reset()
 		l.asOf, l.own = u.Revision, status.Seen{Rev: u.Revision}
 		if u.Revision < l.rev {
 			l.log.Warn("the store went back, its state is taken as it is now", "from", l.rev, "to", u.Revision)
@@ -259,6 +261,9 @@ func (l *loop) takeStore(u store.Update) {
 		case model.KindChassis:
 			if c.Ref.Name == l.chassis {
 				l.own.Rev = c.Revision
+			} else {
+				registered, _ := c.Object.(*model.Chassis)
+				l.underlays.take(c.Ref.Name, registered)
 			}
 		default:
 			continue
