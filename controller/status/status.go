@@ -41,7 +41,7 @@ type State struct {
 	// Registered is the registration last seen in the store, nil if there was none, at revision RegisteredRev.
 	Registered    *model.Chassis
 	RegisteredRev int64
-	// Ready are ports whose interface is here and whose flows are acknowledged. The value is the number of the appearance of
+	// Ready are ports whose interface was here when their flows were acknowledged. The value is the number of the appearance of
 	// that interface: a higher number is a new claim.
 	Ready map[string]uint64
 	// Present are ports that have an interface here, ready or not.
@@ -202,7 +202,7 @@ func (r *Reporter) register(ctx context.Context, s State) error {
 
 func sameChassis(a, b *model.Chassis) bool {
 	return a != nil && b != nil && a.Name == b.Name && a.Hostname == b.Hostname && slices.Equal(a.IPs, b.IPs) &&
-		slices.Equal(a.Encaps, b.Encaps) && a.UnderlayMTU == b.UnderlayMTU && a.TunnelMTU == b.TunnelMTU && a.Gateway == b.Gateway && a.Tick == b.Tick
+		slices.Equal(a.Encaps, b.Encaps) && a.Gateway == b.Gateway && a.Tick == b.Tick
 }
 
 // publish writes the status if anybody may miss it: with an answer to a waiter that was not published, or with other problems.
@@ -246,6 +246,9 @@ func (r *Reporter) bind(ctx context.Context, s State) []error {
 	lost := map[string]string{}
 	for _, port := range slices.Sorted(maps.Keys(s.Ready)) {
 		claim, seen := s.Ready[port], r.seen(s, port)
+		if !s.Present[port] {
+			continue // it left, and the switch has not acknowledged that yet
+		}
 		if seen.Chassis == r.chassis {
 			r.claimed[port] = claim
 			continue

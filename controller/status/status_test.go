@@ -198,6 +198,21 @@ func (b *bench) wrote(when string, want ...string) {
 	b.store.log = nil
 }
 
+func TestAPortThatLeftIsNotBoundAgainBeforeTheSwitchHasAcknowledgedThat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t)
+		b.appear("p", 1)
+		b.settle()
+		b.wrote("ready", "bind p to me")
+		b.s.Present = map[string]bool{} // what is acknowledged lags behind what is there
+		b.settle()
+		b.wrote("gone", "unbind p")
+		b.vanish("p")
+		b.settle()
+		b.wrote("gone, and acknowledged")
+	})
+}
+
 func TestT20_APortIsBoundOnceItIsReadyAndUnboundWhenItsInterfaceIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t)
