@@ -15,7 +15,7 @@ INTEGRATION := -tags integration -count=1
 # Run by `make lint`, not a dependency of the module.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: help build check static unit test coverage-table demo bench gen docker-plugin deps lint clean
+.PHONY: help build check static unit test coverage-table demo bench soak gen docker-plugin deps lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ check: static unit ## formatting, vet, unit, golden and property tests: no root,
 static:
 	@scripts/deps.sh go
 	@bad=$$($(GOFMT) -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not formatted (make lint shows how):"; echo "$$bad"; exit 1; fi
-	$(GO) vet -tags integration ./...
+	$(GO) vet -tags 'integration soak' ./...
 
 unit:
 	$(GO) test ./...
@@ -39,8 +39,8 @@ test: deps build static ## everything: formatting, vet, all tests, with real swi
 	@rc=0; \
 	echo "$(GO) test $(INTEGRATION) (all packages but e2e)"; \
 	$(GO) test $(INTEGRATION) -timeout 10m $$($(GO) list ./... | grep -v /e2e) || rc=1; \
-	echo "$(GO) test $(INTEGRATION) -p 1 -parallel 2 ./e2e/..."; \
-	TUPLENET_BIN='$(CURDIR)/bin' $(GO) test $(INTEGRATION) -p 1 -parallel 2 -timeout 30m ./e2e/... || rc=1; \
+	echo "$(GO) test $(INTEGRATION) -p 1 -parallel 3 ./e2e/..."; \
+	TUPLENET_BIN='$(CURDIR)/bin' $(GO) test $(INTEGRATION) -p 1 -parallel 3 -timeout 30m ./e2e/... || rc=1; \
 	exit $$rc
 
 demo: deps build ## the tutorial in a lab of two hosts and two edges: pings, TCP, HTTP, the loss of an edge (root; KEEP=1 leaves it up)
@@ -54,6 +54,9 @@ bench: ## benchmarks of all packages, then those in labs and of a fleet (root)
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) test -tags bench -timeout 60m -run 'Loading|TestScale|TestCycles|TestFleet' -v ./bench
 
+soak: deps build ## random edits and faults under pings, for SOAK=20m, from SOAK_SEED if given (root)
+	SOAK='$(or $(SOAK),20m)' TUPLENET_BIN='$(CURDIR)/bin' $(GO) test -tags 'integration soak' -count=1 -timeout 0 -run '^TestSoak$$' -v ./e2e
+
 docker-plugin: ## make bin/docker-plugin, for `docker plugin create`: the way into a swarm
 	VERSION='$(VERSION)' scripts/docker-plugin.sh bin/docker-plugin
 
@@ -65,8 +68,8 @@ deps: ## install the packages that are missing; starts no service (root if anyth
 
 lint: ## gofmt -s, vet, staticcheck, shell syntax, stray blanks (fetches staticcheck)
 	@bad=$$($(GOFMT) -s -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then $(GOFMT) -s -d $$bad; exit 1; fi
-	$(GO) vet -tags integration ./...
-	$(GO) run $(STATICCHECK) -tags integration ./...
+	$(GO) vet -tags 'integration soak' ./...
+	$(GO) run $(STATICCHECK) -tags 'integration soak' ./...
 	@for f in scripts/*.sh .ci/run; do sh -n $$f || exit 1; done
 	@git diff --check
 

@@ -67,7 +67,13 @@ func newFleet(t *testing.T, cfg lab.Config) *fleet {
 // newBareFleet is newFleet without daemons.
 func newBareFleet(t *testing.T, cfg lab.Config) *fleet {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	return newFleetWithin(t, cfg, 3*time.Minute)
+}
+
+// newFleetWithin is newBareFleet for a test that may take so long.
+func newFleetWithin(t *testing.T, cfg lab.Config, limit time.Duration) *fleet {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
 	cfg.Bin = bin
 	cfg.Name = os.Getenv("TUPLENET_LAB_PREFIX") + cfg.Name // keeps tests of several people on one machine apart

@@ -69,21 +69,36 @@ var (
 // StartPing pings dst from the workload at an interval until Stop, or count times if count is not 0. The kernel rounds
 // intervals from 10 ms up to its own clock; 5 ms is exact.
 func (w *Workload) StartPing(ctx context.Context, dst netip.Addr, interval time.Duration, count int) (*Pinger, error) {
+	return w.Host.startPing(ctx, w.Name, w.enter(pingCommand(dst, interval, count)), interval)
+}
+
+// StartPing pings dst from the host itself, over whatever leads there; see Workload.StartPing.
+func (h *Host) StartPing(ctx context.Context, dst netip.Addr, interval time.Duration, count int) (*Pinger, error) {
+	return h.startPing(ctx, h.name, pingCommand(dst, interval, count), interval)
+}
+
+// pingCommand ends with the destination.
+func pingCommand(dst netip.Addr, interval time.Duration, count int) []string {
 	args := []string{"ping", "-n", "-D", "-i", strconv.FormatFloat(interval.Seconds(), 'f', -1, 64), "-W", "1"}
 	if count > 0 {
 		args = append(args, "-c", strconv.Itoa(count))
 	}
-	cmd := w.Host.command(ctx, w.enter(append(args, dst.String())))
+	return append(args, dst.String())
+}
+
+func (h *Host) startPing(ctx context.Context, from string, args []string, interval time.Duration) (*Pinger, error) {
+	dst := args[len(args)-1]
+	cmd := h.command(ctx, args)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
 	cmd.Stderr = cmd.Stdout
-	if err := w.Host.start(cmd); err != nil {
-		return nil, fmt.Errorf("ping from %s: %w", w.Name, err)
+	if err := h.start(cmd); err != nil {
+		return nil, fmt.Errorf("ping from %s: %w", from, err)
 	}
 	p := &Pinger{
-		cmd: cmd, what: fmt.Sprintf("ping from %s to %s", w.Name, dst),
+		cmd: cmd, what: fmt.Sprintf("ping from %s to %s", from, dst),
 		done: make(chan struct{}), seen: map[int]bool{}, first: make(chan struct{}), fresh: make(chan struct{}, 1),
 		hasty: int(hastyTime / interval),
 	}
