@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"tuplenet/datapath/host"
-	"tuplenet/model"
 )
 
 // readHost finds the tunnel endpoints and what they allow. It fails if there are none.
@@ -66,10 +65,4 @@ func (l *loop) hostMoved() {
 	if !slices.Equal(was, l.addrs) {
 		l.log.Info("tunnel endpoints changed", "from", was, "to", l.addrs)
 	}
-}
-
-// tunnelMTU is the largest IP packet of a workload that fits into one packet of the underlay; 0 if it is not known.
-func (l *loop) tunnelMTU() int {
-	v6 := len(l.addrs) == 0 || l.addrs[0].Is6()
-	return max(0, l.mtu-host.TunnelOverhead(string(model.EncapGeneve), v6))
 }

@@ -42,18 +42,6 @@ func TestT23_ARouterSpeaksFromItsAddressOnTheNetworkOfTheOther(t *testing.T) {
 	}
 }
 
-func TestTheTunnelLeavesRoomForItsHeaders(t *testing.T) {
-	for _, c := range []struct {
-		addrs     string
-		mtu, want int
-	}{{"192.0.2.1", 1500, 1438}, {"2001:db8::1", 1500, 1418}, {"192.0.2.1", 9000, 8938}, {"192.0.2.1", 50, 0}} {
-		l := &loop{addrs: []netip.Addr{netip.MustParseAddr(c.addrs)}, mtu: c.mtu}
-		if got := l.tunnelMTU(); got != c.want {
-			t.Errorf("over %s with %d bytes: %d, want %d", c.addrs, c.mtu, got, c.want)
-		}
-	}
-}
-
 func TestWhatSeveralUnitsWantStaysUntilTheLastDoesNot(t *testing.T) {
 	c := counted[string]{}
 	for _, step := range []struct {

@@ -59,6 +59,7 @@ type loop struct {
 	nodes                  int64 // highest revision of chassis and bindings in facts that is in no commit
 	own                    status.Seen
 	bindings               map[string]status.Seen
+	underlays              underlays       // of the other chassis
 	asOf                   int64           // revision of the last complete state: what is not in bindings was not there then
 	mine                   map[string]bool // ports whose binding names this chassis
 
@@ -83,83 +84,128 @@ const oracle = 10 * time.Minute
 // patience is after how long without acknowledgement the switch counts as behind.
 const patience = 2 * time.Second
 
+// timers make the loop turn by themselves.
+type timers struct {
+	check    *time.Ticker     // compile everything again
+	waiting  *time.Ticker     // tell the supervisor that the start takes longer
+	edge     *time.Ticker     // what edges do by the clock
+	watchdog <-chan time.Time // tell the supervisor that the loop turns
+	host     <-chan time.Time // audit of the host's parameters
+	late     *time.Timer      // the switch has not acknowledged in time
+	armed    bool             // late runs
+	stops    []func()
+}
+
+func newTimers(audit time.Duration) *timers {
+	t := &timers{
+		check:   time.NewTicker(oracle),
+		waiting: time.NewTicker(startExtension / 3),
+		edge:    time.NewTicker(edgePause),
+		late:    time.NewTimer(patience),
+		armed:   true,
+	}
+	var stopWatchdog, stopHost func()
+	t.watchdog, stopWatchdog = ticker(watchdogPause())
+	t.host, stopHost = ticker(audit)
+	t.stops = []func(){t.check.Stop, t.waiting.Stop, t.edge.Stop, func() { t.late.Stop() }, stopWatchdog, stopHost}
+	return t
+}
+
+func (t *timers) stop() {
+	for _, stop := range t.stops {
+		stop()
+	}
+}
+
+// event is what a turn of the loop dealt with.
+type event int
+
+const (
+	alone event = iota // nothing that is compiled
+	news               // something that is compiled
+	mail               // changes of the store, which wait to be taken
+)
+
 // run handles events until ctx ends.
 func (l *loop) run(ctx context.Context) {
-	check := time.NewTicker(oracle)
-	defer check.Stop()
-	waiting := time.NewTicker(startExtension / 3)
-	defer waiting.Stop()
-	watchdog, stop := ticker(watchdogPause())
-	defer stop()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	armed := true
+	t := newTimers(l.cfg.Audit)
+	defer t.stop()
 	l.edge.external = newExternal(l.facts, l.cfg.RunDir, l.packetOut(ctx), l.log)
-	edge := time.NewTicker(edgePause)
-	defer edge.Stop()
-	host, stopHost := ticker(l.cfg.Audit)
-	defer stopHost()
 	l.takeInterfaces(l.ovsFacts.get())
-	for {
+	for ctx.Err() == nil {
 		l.vital.turn()
-		var begun time.Time // with changes of the store
-		select {
-		case <-ctx.Done():
-			return
-		case <-l.mail.ready:
-			if l.pace.early(time.Now()) {
-				continue
-			}
-			begun = time.Now()
+		switch l.turn(ctx, t) {
+		case alone:
+			continue
+		case mail:
+			begun := time.Now()
 			l.takeMail()
-		case <-l.pace.due.C:
-			begun = time.Now()
-			l.takeMail()
-		case <-l.cleared.ready:
-			l.isCleared = true
-		case <-l.ovsFacts.ready:
-			l.takeInterfaces(l.ovsFacts.get())
-		case <-l.hostChanged.ready:
-			l.hostMoved()
-		case <-l.connection.ready:
-		case f := <-l.calls:
-			f()
-			continue
-		case <-l.applied.ready:
-			l.acknowledge(l.applied.get())
-		case now := <-host:
-			l.untunnel.audit(l.found, l.cfg.AuditMode == auditHeal, now)
-			continue
-		case <-late.C:
-			armed, l.slow = false, l.progress.outstanding()
-		case <-check.C:
-			l.recompute()
-		case now := <-edge.C:
-			l.memory.tick(now)
-			if !l.edgeTick(ctx, now) {
-				continue
-			}
-		case p := <-l.packets:
-			if !l.edge.external.punted(time.Now(), p) {
-				l.answer(ctx, p)
-				continue
-			}
-		case <-watchdog:
-			l.supervisor.alive()
-			continue
-		case <-waiting.C:
-			if l.ready {
-				waiting.Stop()
-			} else {
-				l.supervisor.waiting()
-			}
-			continue
-		}
-		l.sync()
-		if !begun.IsZero() {
+			l.sync()
 			l.pace.worked(begun, time.Now())
+		case news:
+			l.sync()
 		}
-		armed = l.watchProgress(late, armed)
+		t.armed = l.watchProgress(t.late, t.armed)
+	}
+}
+
+// turn waits for one event and deals with it, but for compiling.
+func (l *loop) turn(ctx context.Context, t *timers) event {
+	select {
+	case <-ctx.Done():
+		return alone
+	case <-l.mail.ready:
+		if l.pace.early(time.Now()) {
+			return alone
+		}
+		return mail
+	case <-l.pace.due.C:
+		return mail
+	case <-l.cleared.ready:
+		l.isCleared = true
+	case <-l.ovsFacts.ready:
+		l.takeInterfaces(l.ovsFacts.get())
+	case <-l.hostChanged.ready:
+		l.hostMoved()
+	case <-l.connection.ready:
+	case f := <-l.calls:
+		f()
+		return alone
+	case <-l.applied.ready:
+		l.acknowledge(l.applied.get())
+	case <-t.late.C:
+		t.armed, l.slow = false, l.progress.outstanding()
+	case <-t.check.C:
+		l.recompute()
+	case now := <-t.edge.C:
+		l.memory.tick(now)
+		if !l.edgeTick(ctx, now) {
+			return alone
+		}
+	case p := <-l.packets:
+		if !l.edge.external.punted(time.Now(), p) {
+			l.answer(ctx, p)
+			return alone
+		}
+	case now := <-t.host:
+		l.untunnel.audit(l.found, l.cfg.AuditMode == auditHeal, now)
+		return alone
+	case <-t.watchdog:
+		l.supervisor.alive()
+		return alone
+	case <-t.waiting.C:
+		l.tellWaiting(t.waiting)
+		return alone
+	}
+	return news
+}
+
+// tellWaiting tells the supervisor that the start takes longer, until it is over.
+func (l *loop) tellWaiting(t *time.Ticker) {
+	if l.ready {
+		t.Stop()
+	} else {
+		l.supervisor.waiting()
 	}
 }
 
@@ -200,6 +246,7 @@ func (l *loop) takeStore(u store.Update) {
 	if u.Reset {
 		clear(l.bindings)
 		clear(l.mine)
+		l.underlays.reset()
 		l.asOf, l.own = u.Revision, status.Seen{Rev: u.Revision}
 		if u.Revision < l.rev {
 			l.log.Warn("the store went back, its state is taken as it is now", "from", l.rev, "to", u.Revision)
@@ -214,6 +261,9 @@ func (l *loop) takeStore(u store.Update) {
 		case model.KindChassis:
 			if c.Ref.Name == l.chassis {
 				l.own.Rev = c.Revision
+			} else {
+				registered, _ := c.Object.(*model.Chassis)
+				l.underlays.take(c.Ref.Name, registered)
 			}
 		default:
 			continue

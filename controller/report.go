@@ -58,7 +58,8 @@ func (l *loop) say(behind string, problems []model.Problem) {
 // self is how this node registers.
 func (l *loop) self() *model.Chassis {
 	hostname, _ := os.Hostname()
-	return &model.Chassis{Name: l.chassis, Hostname: hostname, IPs: l.addrs, Encaps: []model.Encap{model.EncapGeneve}, Gateway: l.cfg.Gateway, Tick: l.tick}
+	return &model.Chassis{Name: l.chassis, Hostname: hostname, IPs: l.addrs, Encaps: l.encaps(), UnderlayMTU: l.mtu, TunnelMTU: l.tunnelMTU(),
+		Gateway: l.cfg.Gateway, Tick: l.tick}
 }
 
 // behind says why what the store says is not applied; empty when it is, or will be at once.

@@ -160,7 +160,6 @@ func edgeCommand(verb string, n int) string {
 }
 
 func TestT63_OneCommandMakesAnEdgeAndOneDrainsAndRemovesIt(t *testing.T) {
-	t.Parallel()
 	e := newEdged(t, "edge-cmd", lab.TwoNIC, 2)
 	for n := range 2 {
 		h := e.edge(n + 1)

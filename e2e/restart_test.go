@@ -81,7 +81,6 @@ func TestT67_ADaemonThatIsKilledAndStartedAgainLosesNoPacketAndTouchesNoFlow(t *
 }
 
 func TestT19_ForwardingGoesOnWithoutDaemonsAndAGracefulStopLeavesIt(t *testing.T) {
-	t.Parallel()
 	f := newFleet(t, lab.Config{Name: "no-daemon"})
 	a, b := f.routed()
 	tr := f.startTraffic(a, b, bobIP, bobIP6)
@@ -97,7 +96,6 @@ func TestT19_ForwardingGoesOnWithoutDaemonsAndAGracefulStopLeavesIt(t *testing.T
 }
 
 func TestT67_EtcdAwayForHalfAMinuteLosesNothingAndALaterChangeIsApplied(t *testing.T) {
-	t.Parallel()
 	f := newFleet(t, lab.Config{Name: "no-etcd"})
 	a, b := f.routed()
 	tr := f.startTraffic(a, b, bobIP, bobIP6)

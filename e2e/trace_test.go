@@ -507,7 +507,7 @@ func TestT61_ALiveTraceShowsEveryStageInOrder(t *testing.T) {
 	}
 
 	// A daemon that dies in the middle leaves nothing for long: the switch removes the flows by itself.
-	l.tpctl("node alice trace-arm id=77 seconds=2")
+	l.tpctl("node alice trace-arm id=77 seconds=8")
 	if l.noTapsLeft() == nil {
 		t.Error("an armed switch has no flows for it")
 	}

@@ -199,7 +199,7 @@ func samples() map[string]Object {
 		"snat":        &NATRule{Router: "LR", Name: "snat_rule1", Type: NATSource, Prefix: netip.MustParsePrefix("10.20.0.0/16"), External: netip.MustParseAddr("192.168.1.30")},
 		"dnat":        &NATRule{Router: "LR", Name: "web", Type: NATDestination, Prefix: netip.MustParsePrefix("10.20.1.10/32"), External: netip.MustParseAddr("192.168.1.40")},
 		"floating":    &NATRule{Router: "LR", Name: "fip", Type: NATFloating, Prefix: netip.MustParsePrefix("2001:db8:1::a/128"), External: netip.MustParseAddr("2001:db8:9::a")},
-		"chassis":     &Chassis{Name: "ch", Hostname: "h", IPs: addrs("192.0.2.1", "2001:db8::1"), Encaps: []Encap{EncapGeneve, EncapVXLAN}, Gateway: true, Tick: 3},
+		"chassis":     &Chassis{Name: "ch", Hostname: "h", IPs: addrs("192.0.2.1", "2001:db8::1"), Encaps: []Encap{EncapGeneve, EncapVXLAN}, UnderlayMTU: 1500, TunnelMTU: 1418, Gateway: true, Tick: 3},
 		"binding":     &Binding{Port: "p", Chassis: "ch"},
 	}
 }
@@ -278,6 +278,8 @@ func TestInvalid_objects_are_refused_with_the_words_that_operators_know(t *testi
 		{with("chassis", func(o CH) { o.IPs = addrs("fe80::1") }), "link-local"},
 		{with("chassis", func(o CH) { o.Encaps = nil }), "encapsulations"},
 		{with("chassis", func(o CH) { o.Encaps = []Encap{"gre"} }), "invalid encapsulation"},
+		{with("chassis", func(o CH) { o.UnderlayMTU = 65536 }), "invalid underlay MTU 65536"},
+		{with("chassis", func(o CH) { o.TunnelMTU = -1 }), "invalid tunnel MTU -1"},
 		{&Binding{Port: "p"}, "chassis: a name is empty"},
 	} {
 		check(t, c.o.Ref().String(), c.o.Validate(), c.words)

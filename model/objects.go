@@ -49,6 +49,15 @@ type LogicalSwitch struct {
 	Tags []string `json:"tags,omitempty"`
 }
 
+// WorkloadMTU is the MTU in bytes of the interfaces of workloads on the switch: its own if it has one, else tunnel, the largest
+// IP packet that fits into the tunnels of the deployment (Chassis.TunnelMTU; 0 = not known).
+func (o *LogicalSwitch) WorkloadMTU(tunnel int) int {
+	if o.MTU != 0 {
+		return o.MTU
+	}
+	return tunnel
+}
+
 // PortType tells what is behind a switch port.
 type PortType string
 
@@ -121,6 +130,10 @@ type Chassis struct {
 	// IPs are its tunnel endpoints, at most one of each family.
 	IPs    []netip.Addr `json:"ips"`
 	Encaps []Encap      `json:"encaps"`
+	// UnderlayMTU is that of the device that holds the tunnel endpoint, TunnelMTU the largest IP packet of a workload that the
+	// chassis lets into tunnels: what fits on every chassis of the deployment. Both in bytes; 0: not known.
+	UnderlayMTU int `json:"underlayMTU,omitempty"`
+	TunnelMTU   int `json:"tunnelMTU,omitempty"`
 	// Gateway: the chassis may hold pinned routers, patch ports and NAT.
 	Gateway bool `json:"gateway,omitempty"`
 	// Tick counts the starts of the daemon.

@@ -14,6 +14,9 @@ const (
 	MaxMTU = 9216
 )
 
+// maxIP is the largest IP packet (RFC 791): loopback devices have it as their MTU.
+const maxIP = 65535
+
 const maxTags = 64
 
 func validateTags(tags []string) error {
@@ -203,6 +206,11 @@ func (o *Chassis) Validate() error {
 	for _, e := range o.Encaps {
 		if e != EncapGeneve && e != EncapVXLAN {
 			return fmt.Errorf("invalid encapsulation %q: it is %s or %s", e, EncapGeneve, EncapVXLAN)
+		}
+	}
+	for what, mtu := range map[string]int{"underlay MTU": o.UnderlayMTU, "tunnel MTU": o.TunnelMTU} {
+		if mtu < 0 || mtu > maxIP {
+			return fmt.Errorf("invalid %s %d: the limits are 0 and %d", what, mtu, maxIP)
 		}
 	}
 	return nil

@@ -140,7 +140,7 @@ func viewChassis(c *model.Chassis, live map[string]store.Identity, status map[st
 }
 
 func listChassis(snap *store.Snapshot, live map[string]store.Identity, status map[string]*model.Status, name string) listing {
-	out := listing{columns: []string{"NAME", "STATE", "IPS", "ENCAPS", "HOSTNAME", "GATEWAY", "APPLIED", "PROBLEMS", "IPFIX-DOMAIN"}, broken: brokenOf(snap, "", name)}
+	out := listing{columns: []string{"NAME", "STATE", "IPS", "ENCAPS", "HOSTNAME", "GATEWAY", "APPLIED", "PROBLEMS", "IPFIX-DOMAIN", "MTU"}, broken: brokenOf(snap, "", name)}
 	for _, c := range snap.Chassis() {
 		if name != "" && c.Name != name {
 			continue
@@ -165,7 +165,7 @@ func listChassis(snap *store.Snapshot, live map[string]store.Identity, status ma
 		if c.Gateway {
 			gateway = "yes"
 		}
-		e.cells = []string{c.Name, v.State, join(c.IPs), joinText(c.Encaps), c.Hostname, gateway, applied, strconv.Itoa(len(v.Problems)), strconv.FormatUint(uint64(v.ObservationDomain), 10)}
+		e.cells = []string{c.Name, v.State, join(c.IPs), joinText(c.Encaps), c.Hostname, gateway, applied, strconv.Itoa(len(v.Problems)), strconv.FormatUint(uint64(v.ObservationDomain), 10), mtuText(c.TunnelMTU)}
 		out.entries = append(out.entries, e)
 	}
 	return out

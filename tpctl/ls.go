@@ -115,13 +115,20 @@ func listSwitches(snap *store.Snapshot, name string) listing {
 		for _, p := range ls.Subnets {
 			e.fields = append(e.fields, field{"subnet", p.String()})
 		}
-		mtu := ""
+		mtu := mtuText(ls.MTU)
 		if ls.MTU > 0 {
-			mtu = strconv.Itoa(ls.MTU)
 			e.fields = append(e.fields, field{"mtu", mtu})
 		}
 		e.cells = []string{ls.Name, ls.VNI.String(), ls.VNI.Hex(), join(ls.Subnets), mtu}
 		out.entries = append(out.entries, e)
 	}
 	return out
+}
+
+// mtuText is an MTU in bytes; empty if there is none.
+func mtuText(mtu int) string {
+	if mtu == 0 {
+		return ""
+	}
+	return strconv.Itoa(mtu)
 }

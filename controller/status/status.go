@@ -202,7 +202,7 @@ func (r *Reporter) register(ctx context.Context, s State) error {
 
 func sameChassis(a, b *model.Chassis) bool {
 	return a != nil && b != nil && a.Name == b.Name && a.Hostname == b.Hostname && slices.Equal(a.IPs, b.IPs) &&
-		slices.Equal(a.Encaps, b.Encaps) && a.Gateway == b.Gateway && a.Tick == b.Tick
+		slices.Equal(a.Encaps, b.Encaps) && a.UnderlayMTU == b.UnderlayMTU && a.TunnelMTU == b.TunnelMTU && a.Gateway == b.Gateway && a.Tick == b.Tick
 }
 
 // publish writes the status if anybody may miss it: with an answer to a waiter that was not published, or with other problems.

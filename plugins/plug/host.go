@@ -159,12 +159,16 @@ func (h *Host) MTU(sw *model.LogicalSwitch, chassis *model.Chassis) (int, error)
 	if sw.MTU != 0 {
 		return sw.MTU, nil
 	}
-	return TunnelMTU(chassis)
+	tunnel, err := TunnelMTU(chassis)
+	return sw.WorkloadMTU(tunnel), err
 }
 
-// TunnelMTU is the largest IP packet that fits into a tunnel of this host. chassis is its registration: the device with the
-// address of its tunnels is looked up here.
+// TunnelMTU is the largest IP packet that fits into the tunnels of the deployment, as this host's daemon says in its
+// registration. A daemon of an older version does not say it; then it is what the device with the address of the tunnels allows.
 func TunnelMTU(chassis *model.Chassis) (int, error) {
+	if chassis.TunnelMTU != 0 {
+		return chassis.TunnelMTU, nil
+	}
 	d, err := host.DeviceHolding(chassis.IPs[0])
 	if err != nil {
 		return 0, fmt.Errorf("%w: the MTU of tunnels is not known: %w", ErrNotReady, err)

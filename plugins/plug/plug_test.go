@@ -51,6 +51,9 @@ func TestThe_MTU_of_a_switch_counts_more_than_that_of_tunnels(t *testing.T) {
 	if mtu, err := h.MTU(&model.LogicalSwitch{MTU: 1300}, nil); err != nil || mtu != 1300 {
 		t.Error(mtu, err)
 	}
+	if mtu, err := h.MTU(&model.LogicalSwitch{}, &model.Chassis{TunnelMTU: 1418}); err != nil || mtu != 1418 {
+		t.Error(mtu, err)
+	}
 }
 
 func TestA_device_that_does_not_exist_is_of_a_container_that_is_gone(t *testing.T) {
