@@ -280,6 +280,7 @@ func TestInvalid_objects_are_refused_with_the_words_that_operators_know(t *testi
 		{with("chassis", func(o CH) { o.Encaps = []Encap{"gre"} }), "invalid encapsulation"},
 		{with("chassis", func(o CH) { o.UnderlayMTU = 65536 }), "invalid underlay MTU 65536"},
 		{with("chassis", func(o CH) { o.TunnelMTU = -1 }), "invalid tunnel MTU -1"},
+		{with("chassis", func(o CH) { o.Encaps = []Encap{EncapVXLAN, EncapVXLAN} }), "named twice"},
 		{&Binding{Port: "p"}, "chassis: a name is empty"},
 	} {
 		check(t, c.o.Ref().String(), c.o.Validate(), c.words)

@@ -114,22 +114,14 @@ type LogicalRouterPort struct {
 	Tags []string `json:"tags,omitempty"`
 }
 
-// Encap is a tunnel encapsulation.
-type Encap string
-
-// Encapsulations.
-const (
-	EncapGeneve Encap = "geneve" // RFC 8926
-	EncapVXLAN  Encap = "vxlan"  // RFC 7348
-)
-
 // Chassis is a node, as it describes itself. Name is its OVS system-id.
 type Chassis struct {
 	Name     string `json:"name"`
 	Hostname string `json:"hostname,omitempty"`
 	// IPs are its tunnel endpoints, at most one of each family.
-	IPs    []netip.Addr `json:"ips"`
-	Encaps []Encap      `json:"encaps"`
+	IPs []netip.Addr `json:"ips"`
+	// Encaps are the encapsulations that it wants to be sent, the best first; what it sends itself depends on who receives.
+	Encaps []Encap `json:"encaps"`
 	// UnderlayMTU is that of the device that holds the tunnel endpoint, TunnelMTU the largest IP packet of a workload that the
 	// chassis lets into tunnels: what fits on every chassis of the deployment. Both in bytes; 0: not known.
 	UnderlayMTU int `json:"underlayMTU,omitempty"`

@@ -200,17 +200,25 @@ func (o *Chassis) Validate() error {
 			return fmt.Errorf("invalid IP %q: a link-local address cannot be a tunnel endpoint", ip)
 		}
 	}
-	if len(o.Encaps) == 0 {
-		return errors.New("invalid encapsulations: none given")
-	}
-	for _, e := range o.Encaps {
-		if e != EncapGeneve && e != EncapVXLAN {
-			return fmt.Errorf("invalid encapsulation %q: it is %s or %s", e, EncapGeneve, EncapVXLAN)
-		}
-	}
 	for what, mtu := range map[string]int{"underlay MTU": o.UnderlayMTU, "tunnel MTU": o.TunnelMTU} {
 		if mtu < 0 || mtu > maxIP {
 			return fmt.Errorf("invalid %s %d: the limits are 0 and %d", what, mtu, maxIP)
+		}
+	}
+	return ValidateEncaps(o.Encaps)
+}
+
+// ValidateEncaps checks that encapsulations are known and each is named once.
+func ValidateEncaps(encaps []Encap) error {
+	if len(encaps) == 0 {
+		return errors.New("invalid encapsulations: none given")
+	}
+	for i, e := range encaps {
+		if e != EncapGeneve && e != EncapVXLAN {
+			return fmt.Errorf("invalid encapsulation %q: it is %s or %s", e, EncapGeneve, EncapVXLAN)
+		}
+		if slices.Contains(encaps[:i], e) {
+			return fmt.Errorf("invalid encapsulation %q: named twice", e)
 		}
 	}
 	return nil

@@ -36,12 +36,15 @@ type Watched struct {
 	OFPort uint32
 	// New says that the chassis was not reachable yet since the port is there.
 	New bool
+	// Encap is that of the port.
+	Encap model.Encap
 }
 
-// Watch is another chassis to be watched, and its tunnel endpoint.
+// Watch is another chassis to be watched, its tunnel endpoint, and the encapsulation that both ends use for that.
 type Watch struct {
 	Chassis string
 	IP      netip.Addr
+	Encap   model.Encap
 }
 
 // Patch is a pair of patch ports that leads from a switch port to an OVS bridge of the operator.
@@ -70,9 +73,11 @@ type Node struct {
 	Chassis string
 	// IPs are the node's own tunnel endpoints.
 	IPs []netip.Addr
-	// TunnelPort is the OpenFlow port of the flow-based tunnel, 0 while there is none.
-	TunnelPort uint32
-	// TunnelMTU is the largest IP packet that fits into the tunnel, in bytes; 0 = not known, nothing is checked.
+	// Encaps are the encapsulations that the node offers to others, the best first.
+	Encaps []model.Encap
+	// TunnelPort and VXLANPort are the OpenFlow ports of the flow-based tunnels by Geneve and by VXLAN, 0 while there is none.
+	TunnelPort, VXLANPort uint32
+	// TunnelMTU is the largest IP packet that fits into the tunnels, in bytes; 0 = not known, nothing is checked.
 	TunnelMTU int
 	// Gateway allows pinned routers and patch ports here.
 	Gateway bool
@@ -92,6 +97,8 @@ type Output struct {
 	Groups []of.Group
 	// Endpoints are tunnel addresses of other chassis that packets of this object may be sent to.
 	Endpoints []netip.Addr
+	// Tunnels are the encapsulations by which other chassis want to be sent packets.
+	Tunnels []model.Encap
 	// Watch are other chassis whose reachability must be watched (BFD).
 	Watch []Watch
 	// Carries are switch ports in front of routers that are pinned to this node, to which traffic may be sent once the flows are there.
@@ -110,7 +117,7 @@ type Output struct {
 func (o Output) Equal(p Output) bool {
 	return slices.EqualFunc(o.Flows, p.Flows, func(a, b pipeline.Flow) bool { return a.Rule == b.Rule && a.Hash() == b.Hash() }) &&
 		slices.EqualFunc(o.Groups, p.Groups, sameGroup) &&
-		slices.Equal(o.Endpoints, p.Endpoints) && slices.Equal(o.Watch, p.Watch) && slices.Equal(o.Carries, p.Carries) && slices.Equal(o.Patches, p.Patches) &&
+		slices.Equal(o.Endpoints, p.Endpoints) && slices.Equal(o.Tunnels, p.Tunnels) && slices.Equal(o.Watch, p.Watch) && slices.Equal(o.Carries, p.Carries) && slices.Equal(o.Patches, p.Patches) &&
 		slices.Equal(o.Announce, p.Announce) && slices.Equal(o.Translations, p.Translations) && slices.Equal(o.Problems, p.Problems)
 }
 

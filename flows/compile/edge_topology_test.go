@@ -120,6 +120,7 @@ func anyEdges(t *rapid.T) *edges {
 	if e.count == 3 { // a workload right on the LAN, on another edge than the one that leads there
 		e.must("port o1 on-lan f2:01:00:00:00:99", "bind on-lan edge2")
 	}
+	e.anyEncaps(t)
 	e.meet()
 	return e
 }
@@ -178,6 +179,32 @@ func (e *edges) anyExternal(t *rapid.T, n int, p *model.LogicalSwitchPort) {
 			e.put(&model.NATRule{Router: fmt.Sprintf("LR%d", at), Name: fmt.Sprintf("%s-%d", p.Name, family(ip)),
 				Type:   one(t, "external", []model.NATType{model.NATFloating, model.NATDestination}),
 				Prefix: netip.PrefixFrom(ip, ip.BitLen()), External: lanIP(family(ip), 40+20*i+n)})
+		}
+	}
+}
+
+// anyEncaps lets some chassis be sent VXLAN: any but those with a workload that has external addresses at several edges, where
+// connections could not be told apart.
+func (e *edges) anyEncaps(t *rapid.T) {
+	several := map[string]bool{}
+	for _, p := range e.inside {
+		for _, ip := range p.IPs {
+			at := map[string]bool{}
+			for _, n := range objects[*model.NATRule](e.world) {
+				if n.FromOutside() && n.Prefix.Addr() == ip {
+					at[n.Router] = true
+				}
+			}
+			if chassis, _ := e.where(p.Name); len(at) > 1 {
+				several[chassis] = true
+			}
+		}
+	}
+	for _, name := range e.chassis() {
+		if encaps := one(t, "encaps", someEncaps); !several[name] {
+			c := *e.chassisOf(name)
+			c.Encaps = encaps
+			e.put(&c)
 		}
 	}
 }

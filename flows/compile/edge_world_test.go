@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
-	"strings"
 
 	"tuplenet/flows/compile"
 	"tuplenet/model"
@@ -20,12 +19,7 @@ import (
 func (w *world) edgeCommand(f []string) error {
 	switch f[0] {
 	case "gateway":
-		c := &model.Chassis{Name: f[1], Encaps: []model.Encap{model.EncapGeneve}, Gateway: true}
-		for _, ip := range strings.Split(f[2], ",") {
-			c.IPs = append(c.IPs, netip.MustParseAddr(ip))
-		}
-		w.put(c)
-		w.ports[c.Name] = map[string]uint32{}
+		w.chassisIs(f, true)
 	case "route":
 		w.put(&model.StaticRoute{Router: f[1], Name: f[2], Prefix: netip.MustParsePrefix(f[3]), NextHop: netip.MustParseAddr(f[4]), OutPort: f[5]})
 	case "nat":

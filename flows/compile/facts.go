@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"net/netip"
 
 	"tuplenet/flows/memo"
@@ -137,20 +138,56 @@ func routerPortByName(r memo.Reader, name string) *model.LogicalRouterPort {
 	return nil
 }
 
-// endpoint is the tunnel address by which this node reaches a chassis: one of a family that both have, IPv4 first.
-// The zero Addr means that there is none.
-func endpoint(r memo.Reader, chassis string) netip.Addr {
+// path is how packets travel from this node to another chassis.
+type path struct {
+	IP    netip.Addr // the other's tunnel address
+	Encap model.Encap
+}
+
+// pathTo is the path to a chassis: to an address of a family that both have, IPv4 first, by the encapsulation that the other
+// offers first, of those that this node has a tunnel for. ok is false if they have no family in common.
+func pathTo(r memo.Reader, chassis string) (p path, ok bool) {
 	c := get[*model.Chassis](r, string(model.KindChassis), chassis)
 	if c == nil {
-		return netip.Addr{}
+		return p, false
 	}
 	node := getNode(r)
 	for _, want4 := range []bool{true, false} {
 		if a := ofFamily(c.IPs, want4); a.IsValid() && ofFamily(node.IPs, want4).IsValid() {
-			return a
+			return path{a, encapOf(node, c.Encaps)}, true
 		}
 	}
-	return netip.Addr{}
+	return p, false
+}
+
+// encapOf chooses among what a receiver offers. If the node has no tunnel for any of it yet, that is its first.
+func encapOf(node Node, offered []model.Encap) model.Encap {
+	for _, e := range offered {
+		if node.port(e) != 0 {
+			return e
+		}
+	}
+	if len(offered) == 0 {
+		return model.EncapGeneve
+	}
+	return offered[0]
+}
+
+// port is the OpenFlow port of the flow-based tunnel of an encapsulation; 0 if there is none.
+func (n Node) port(e model.Encap) uint32 {
+	if e == model.EncapVXLAN {
+		return n.VXLANPort
+	}
+	return n.TunnelPort
+}
+
+// anyTunnel is the port of a flow-based tunnel, which is always up; 0 if there is none.
+func (n Node) anyTunnel() uint32 { return cmp.Or(n.TunnelPort, n.VXLANPort) }
+
+// endpoint is the tunnel address by which this node reaches a chassis. The zero Addr means that there is none.
+func endpoint(r memo.Reader, chassis string) netip.Addr {
+	p, _ := pathTo(r, chassis)
+	return p.IP
 }
 
 func ofFamily(addrs []netip.Addr, want4 bool) netip.Addr {

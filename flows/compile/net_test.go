@@ -14,8 +14,11 @@ import (
 	"tuplenet/model"
 )
 
-// tunnelPort is the tunnel's port number on every chassis of a world.
-const tunnelPort = 1
+// The port numbers of the tunnels on every chassis of a world.
+const (
+	tunnelPort = 1
+	vxlanPort  = 2
+)
 
 // failer is what a test and a property have in common.
 type failer interface {
@@ -47,14 +50,14 @@ func (w *world) build(t failer) *network {
 func (n *network) load(chassis string, facts map[memo.Key]any) {
 	n.t.Helper()
 	flows, rules, groups := flatten(n.t, compileFacts(facts))
-	sw, err := sim.New(sim.Config{Flows: flows, Groups: groups, Tunnels: []uint32{tunnelPort}, Down: n.down})
+	sw, err := sim.New(sim.Config{Flows: flows, Groups: groups, Tunnels: []uint32{tunnelPort, vxlanPort}, Down: n.down})
 	if err != nil {
 		n.t.Fatalf("%s: %v", chassis, err)
 	}
 	for i := range flows {
 		n.rules[&flows[i]] = rules[i]
 	}
-	n.nodes[chassis] = sim.Node{Switch: sw, Tunnel: tunnelPort, IPs: n.node(chassis).IPs}
+	n.nodes[chassis] = sim.Node{Switch: sw, Tunnel: tunnelPort, VXLAN: n.node(chassis).VXLANPort, IPs: n.node(chassis).IPs}
 }
 
 func compileFacts(facts map[memo.Key]any) *memo.Engine[compile.Output] {

@@ -41,7 +41,8 @@ func newOracle(t *testing.T) *oracle {
 	t.Helper()
 	o := &oracle{t: t, sw: ovstest.Start(t, ovstest.Config{Bridge: "br-int", Tunnels: true}), ports: map[string]uint32{}}
 	o.underlay()
-	args := []string{"--", "add-port", "br-int", "tun", "--", "set", "interface", "tun", "type=geneve", "options:remote_ip=flow", "options:key=flow", fmt.Sprintf("ofport_request=%d", tunnelPort)}
+	args := []string{"--", "add-port", "br-int", "tun", "--", "set", "interface", "tun", "type=geneve", "options:remote_ip=flow", "options:key=flow", fmt.Sprintf("ofport_request=%d", tunnelPort),
+		"--", "add-port", "br-int", "vx", "--", "set", "interface", "vx", "type=vxlan", "options:remote_ip=flow", "options:key=flow", fmt.Sprintf("ofport_request=%d", vxlanPort)}
 	for i := 1; i <= maxPorts; i++ {
 		name := fmt.Sprintf("w%d", i)
 		args = append(args, "--", "add-port", "br-int", name, "--", "set", "interface", name, "type=dummy", fmt.Sprintf("ofport_request=%d", 100+i))
@@ -91,7 +92,7 @@ func (o *oracle) numbers() {
 			bridge = name
 		}
 	}
-	if len(o.ports) != maxPorts+2 {
+	if len(o.ports) != maxPorts+3 {
 		o.t.Fatalf("the datapath has ports %v", o.ports)
 	}
 }
@@ -340,6 +341,10 @@ func anyTunnel(t *rapid.T, n *network, chassis string, vni model.VNI, p sim.Pack
 	} else {
 		p.Set(of.TunIPv6Dst, of.Addr(here))
 		p.Set(of.TunIPv6Src, of.Addr(netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(i)})))
+	}
+	if n.node(chassis).VXLANPort != 0 && rapid.Bool().Draw(t, "by VXLAN") {
+		p.Set(of.TunMetadata0, of.Value{})
+		return vxlanPort, p
 	}
 	return tunnelPort, p
 }

@@ -119,7 +119,7 @@ func some(t *rapid.T, label string, from []string, limit int) []string {
 }
 
 func anyNode(t *rapid.T) compile.Node {
-	n := compile.Node{Chassis: "self", Gateway: rapid.Bool().Draw(t, "gateway"), TunnelPort: one(t, "tunnel port", []uint32{0, 1}), TunnelMTU: one(t, "tunnel MTU", []int{0, 1438})}
+	n := compile.Node{Chassis: "self", Gateway: rapid.Bool().Draw(t, "gateway"), Encaps: one(t, "own encaps", someEncaps), TunnelPort: one(t, "tunnel port", []uint32{0, 1}), VXLANPort: one(t, "VXLAN port", []uint32{0, 2}), TunnelMTU: one(t, "tunnel MTU", []int{0, 1438})}
 	for _, ip := range some(t, "own endpoints", someEndpoint, 2) {
 		n.IPs = append(n.IPs, netip.MustParseAddr(ip))
 	}
@@ -144,7 +144,7 @@ func anyEdit(t *rapid.T) (memo.Key, any) {
 	case 5:
 		object(anyRouterEnd(t))
 	case 6:
-		c := &model.Chassis{Name: one(t, "chassis", someChassis), Encaps: []model.Encap{model.EncapGeneve}, Gateway: rapid.Bool().Draw(t, "gateway")}
+		c := &model.Chassis{Name: one(t, "chassis", someChassis), Encaps: one(t, "encaps", someEncaps), Gateway: rapid.Bool().Draw(t, "gateway")}
 		for _, ip := range some(t, "endpoints", someEndpoint, 2) {
 			c.IPs = append(c.IPs, netip.MustParseAddr(ip))
 		}
@@ -163,7 +163,7 @@ func anyEdit(t *rapid.T) (memo.Key, any) {
 	case 12:
 		object(anyNAT(t))
 	case 13:
-		key, value = memo.Key{Kind: compile.KindWatched, ID: one(t, "watched", someChassis)}, compile.Watched{OFPort: rapid.Uint32Range(5, 6).Draw(t, "port"), New: rapid.Bool().Draw(t, "new")}
+		key, value = memo.Key{Kind: compile.KindWatched, ID: one(t, "watched", someChassis)}, compile.Watched{OFPort: rapid.Uint32Range(5, 6).Draw(t, "port"), New: rapid.Bool().Draw(t, "new"), Encap: one(t, "encap", []model.Encap{model.EncapGeneve, model.EncapVXLAN})}
 	case 10:
 		n := compile.Neighbour{Router: one(t, "router", someRouters), Port: "r-" + one(t, "link", someLinks), IP: netip.MustParseAddr(one(t, "ip", someIPs)), MAC: anyMAC(t)}
 		key, value = memo.Key{Kind: compile.KindNeighbour, ID: n.ID()}, n

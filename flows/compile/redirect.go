@@ -11,27 +11,29 @@ import (
 // way of another one leaves the choice to the chassis' group. ok is false if the chassis has no address that this node
 // can use.
 func towards(r memo.Reader, chassis string, to of.Match, key model.PortKey, direct, byGateway *pipeline.Rule) (f pipeline.Flow, ok bool) {
-	ip := endpoint(r, chassis)
-	if !ip.IsValid() {
+	p, ok := pathTo(r, chassis)
+	if !ok {
 		return f, false
 	}
 	port := pipeline.OutPort.Load(uint64(key))
 	if len(helpers(r, chassis)) > 0 {
 		return byGateway.Flow(to, port, of.GroupAction{ID: pipeline.ChassisGroupID(hash(chassis))}), true
 	}
-	return direct.Flow(to, append([]of.Action{port}, tunnelTo(ip, pipeline.To(pipeline.TunnelOut))...)...), true
+	return direct.Flow(to, append([]of.Action{port}, tunnelTo(p, pipeline.To(pipeline.TunnelOut))...)...), true
 }
 
-// helpers are the other gateways that this one may hand frames for a chassis to, sorted.
+// helpers are the other gateways that this one may hand frames for a chassis to, sorted. A gateway that gets them by VXLAN cannot
+// know whether they were handed on before, so it is none.
 func helpers(r memo.Reader, chassis string) []string {
 	node := getNode(r)
-	if !node.Gateway || !node.Redirect || node.TunnelPort == 0 {
+	if !node.Gateway || !node.Redirect || node.anyTunnel() == 0 {
 		return nil
 	}
 	var names []string
 	for _, k := range r.List(indexGateways, "") {
 		// One without routers of its own knows only the switches of its ports.
-		if k.ID != node.Chassis && k.ID != chassis && endpoint(r, k.ID).IsValid() && len(r.List(indexPinned, k.ID)) > 0 {
+		p, ok := pathTo(r, k.ID)
+		if k.ID != node.Chassis && k.ID != chassis && ok && p.Encap == model.EncapGeneve && len(r.List(indexPinned, k.ID)) > 0 {
 			names = append(names, k.ID)
 		}
 	}
@@ -47,8 +49,8 @@ func redirect(r memo.Reader, o *Output, chassis string) {
 	}
 	g := of.Group{ID: pipeline.ChassisGroupID(hash(chassis)), Type: of.GroupFastFailover}
 	by := func(watch uint32, through string) {
-		if watch != 0 {
-			g.Buckets = append(g.Buckets, of.Bucket{WatchPort: watch, Actions: tunnelTo(endpoint(r, through), pipeline.Again(pipeline.TunnelOut))})
+		if p, ok := pathTo(r, through); ok && watch != 0 {
+			g.Buckets = append(g.Buckets, of.Bucket{WatchPort: watch, Actions: tunnelTo(p, pipeline.Again(pipeline.TunnelOut))})
 		}
 	}
 	// Who was never reachable may just not have been asked yet: no detour for that.
@@ -59,7 +61,7 @@ func redirect(r memo.Reader, o *Output, chassis string) {
 		}
 	}
 	// The last way is the direct one: without BFD, or when it says that nobody is reachable. A bucket must watch
-	// something; the tunnel port is always up.
-	by(getNode(r).TunnelPort, chassis)
+	// something; a flow-based tunnel port is always up.
+	by(getNode(r).anyTunnel(), chassis)
 	o.Groups = append(o.Groups, g)
 }

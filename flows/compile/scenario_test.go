@@ -89,18 +89,29 @@ func (w *world) command(f []string) (err error) {
 	case "link":
 		w.link(f[1], f[2], f[3])
 	case "chassis":
-		c := &model.Chassis{Name: f[1], Encaps: []model.Encap{model.EncapGeneve}}
-		for _, ip := range strings.Split(f[2], ",") {
-			c.IPs = append(c.IPs, netip.MustParseAddr(ip))
-		}
-		w.put(c)
-		w.ports[c.Name] = map[string]uint32{}
+		w.chassisIs(f, false)
 	case "bind":
 		w.bind(f[1], f[2])
 	default:
 		return w.edgeCommand(f)
 	}
 	return nil
+}
+
+// chassisIs reads a chassis: its name, addresses, and encapsulations if they are not just Geneve.
+func (w *world) chassisIs(f []string, gateway bool) {
+	c := &model.Chassis{Name: f[1], Encaps: []model.Encap{model.EncapGeneve}, Gateway: gateway}
+	for _, ip := range strings.Split(f[2], ",") {
+		c.IPs = append(c.IPs, netip.MustParseAddr(ip))
+	}
+	if len(f) > 3 {
+		c.Encaps = nil
+		for _, e := range strings.Split(f[3], ",") {
+			c.Encaps = append(c.Encaps, model.Encap(e))
+		}
+	}
+	w.put(c)
+	w.ports[c.Name] = map[string]uint32{}
 }
 
 func (w *world) link(router, sw, networks string) {
@@ -144,8 +155,27 @@ func (w *world) key(owner string) model.PortKey {
 
 // node is what a chassis knows of itself.
 func (w *world) node(chassis string) compile.Node {
-	c := w.facts[compile.FactKey(model.Ref{Kind: model.KindChassis, Name: chassis})].(*model.Chassis)
-	return compile.Node{Chassis: chassis, IPs: c.IPs, TunnelPort: 1, TunnelMTU: 1438, Gateway: c.Gateway, Redirect: true}
+	c := w.chassisOf(chassis)
+	n := compile.Node{Chassis: chassis, IPs: c.IPs, Encaps: c.Encaps, TunnelPort: tunnelPort, TunnelMTU: 1438, Gateway: c.Gateway, Redirect: true}
+	for _, other := range objects[*model.Chassis](w) {
+		if slices.Contains(other.Encaps, model.EncapVXLAN) {
+			n.VXLANPort = vxlanPort
+		}
+	}
+	return n
+}
+
+func (w *world) chassisOf(name string) *model.Chassis {
+	return w.facts[compile.FactKey(model.Ref{Kind: model.KindChassis, Name: name})].(*model.Chassis)
+}
+
+// watchEncap is the encapsulation of the port by which a chassis watches another, which may be gone.
+func (w *world) watchEncap(chassis, peer string) model.Encap {
+	var theirs []model.Encap
+	if c := fact[*model.Chassis](w, model.Ref{Kind: model.KindChassis, Name: peer}); c != nil {
+		theirs = c.Encaps
+	}
+	return model.WatchEncap(w.chassisOf(chassis).Encaps, theirs)
 }
 
 // chassis are the names of all chassis, sorted.
@@ -165,7 +195,7 @@ func (w *world) see(chassis string) map[memo.Key]any {
 		all[k] = v
 	}
 	for peer, n := range w.watched[chassis] {
-		all[memo.Key{Kind: compile.KindWatched, ID: peer}] = compile.Watched{OFPort: n}
+		all[memo.Key{Kind: compile.KindWatched, ID: peer}] = compile.Watched{OFPort: n, Encap: w.watchEncap(chassis, peer)}
 	}
 	for port, n := range w.ports[chassis] {
 		all[memo.Key{Kind: compile.KindInterface, ID: port}] = compile.Interface{OFPort: n}

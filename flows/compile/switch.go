@@ -23,12 +23,12 @@ func compileSwitch(r memo.Reader, name string) Output {
 		here = append(here, of.Bucket{Actions: []of.Action{pipeline.OutPort.Load(uint64(key)), pipeline.Again(pipeline.Deliver)}})
 	}
 	for _, chassis := range m.Remote {
-		ip := endpoint(r, chassis)
-		if !ip.IsValid() {
+		p, ok := pathTo(r, chassis)
+		if !ok {
 			continue
 		}
-		o.Endpoints = append(o.Endpoints, ip)
-		away = append(away, of.Bucket{Actions: append([]of.Action{pipeline.OutPort.Load(pipeline.FloodKey)}, tunnelTo(ip, pipeline.Again(pipeline.Encap))...)})
+		o.Endpoints = append(o.Endpoints, p.IP)
+		away = append(away, of.Bucket{Actions: append([]of.Action{pipeline.OutPort.Load(pipeline.FloodKey)}, tunnelTo(p, pipeline.Again(pipeline.Encap))...)})
 	}
 	everybody := in.Masked(of.EthDst, of.U(1<<40), of.U(1<<40))
 	o.add(

@@ -148,8 +148,19 @@ func symmetricReturnOf(r memo.Reader, o *Output, p *model.LogicalSwitchPort, ls 
 				}
 			}
 			returnAsked(r, o, lr, ls, ways, inside)
+			if !tellsEdges(getNode(r)) {
+				for _, d := range ways[1:] {
+					o.Problems = append(o.Problems, model.Problem{Key: FactKey(d.rule.Ref()).String(), Reason: untold(p, ways[0].rule, d.rule)})
+				}
+			}
 		}
 	}
+}
+
+// untold says what does not work on a chassis that is sent VXLAN.
+func untold(p *model.LogicalSwitchPort, first, rule *model.NATRule) string {
+	return fmt.Sprintf("connections to %s are answered as from %s: port %s is on a chassis that is sent VXLAN, which does not tell the edge; "+
+		"have it offer Geneve first, or let one edge translate %s", rule.External, first.External, p.Name, rule.Prefix.Addr())
 }
 
 // remember notes with a connection from outside through which edge it came.
@@ -203,7 +214,7 @@ func preferring(r memo.Reader, route string, edge *model.LogicalRouterPort) (g o
 	slices.SortStableFunc(ways, func(a, b way) int { return preference(r, a, edge) - preference(r, b, edge) })
 	ways = watchedOnes(r, ways)
 	for _, w := range ways {
-		watch := getNode(r).TunnelPort
+		watch := getNode(r).anyTunnel()
 		if w.chassis != "" && len(ways) > 1 {
 			if p := get[Watched](r, KindWatched, w.chassis).OFPort; p != 0 {
 				watch = p

@@ -34,11 +34,11 @@ func host(subnet, n int) (v4, v6 netip.Addr) {
 // anyWorld draws a valid deployment: switches that are IPv4, IPv6 or both, often with the same addresses as another
 // switch; workloads on random chassis or nowhere, some without addresses or checks; routers between switches with
 // different subnets, distributed or pinned, with static routes; patch ports, and neighbours that pinned routers learnt behind them; chassis
-// with either or both kinds of tunnel addresses.
+// with either or both kinds of tunnel addresses and encapsulations.
 func anyWorld(t *rapid.T) *world {
 	w := newWorld()
 	for i := range rapid.IntRange(1, 4).Draw(t, "chassis") {
-		c := &model.Chassis{Name: fmt.Sprintf("hv%d", i), Encaps: []model.Encap{model.EncapGeneve}, Gateway: rapid.IntRange(0, 3).Draw(t, "gateway") > 0}
+		c := &model.Chassis{Name: fmt.Sprintf("hv%d", i), Encaps: one(t, "encaps", someEncaps), Gateway: rapid.IntRange(0, 3).Draw(t, "gateway") > 0}
 		family := rapid.IntRange(0, 3).Draw(t, "underlay")
 		if family != 1 {
 			c.IPs = append(c.IPs, netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}))
@@ -62,6 +62,9 @@ func anyWorld(t *rapid.T) *world {
 	}
 	return w
 }
+
+// someEncaps are what a chassis may offer; most offer what is usual.
+var someEncaps = [][]model.Encap{{model.EncapGeneve}, {model.EncapGeneve}, {model.EncapVXLAN}, {model.EncapVXLAN, model.EncapGeneve}, {model.EncapGeneve, model.EncapVXLAN}}
 
 // anyRoutes draws static routes of a router: over a workload, or over a router whose name comes later, so that packets
 // do not go in circles.

@@ -67,7 +67,7 @@ func arguments(action string) string {
 }
 
 var (
-	tunnelHeader = regexp.MustCompile(`ipv[46]\(src=[^,]*,dst=([^,]*),.*geneve\((?:oam,)?(?:crit,)?vni=(0x[0-9a-f]+)(?:,options\(\{class=0xffee,type=0x80,len=8,(0x[0-9a-f]+)\}\))?\)`)
+	tunnelHeader = regexp.MustCompile(`ipv[46]\(src=[^,]*,dst=([^,]*),.*(geneve|vxlan)\((?:flags=0x8000000,)?(?:oam,)?(?:crit,)?vni=(0x[0-9a-f]+)(?:,options\(\{class=0xffee,type=0x80,len=8,(0x[0-9a-f]+)\}\))?\)`)
 	controller   = regexp.MustCompile(`controller\(reason=([0-9]+).*rule_cookie=(0x[0-9a-f]+|0)`)
 	packetSize   = regexp.MustCompile(`^size=([0-9]+)$`)
 )
@@ -106,7 +106,7 @@ func (tr *traced) actions(text string, length int, ports map[string]uint32) erro
 			if h == nil {
 				return fmt.Errorf("cannot read %q", a)
 			}
-			tr.outputs = append(tr.outputs, tunnelOutput(h[1], h[2], h[3]))
+			tr.outputs = append(tr.outputs, tunnelOutput(h[1], h[2], h[3], h[4]))
 		case "userspace":
 			c := controller.FindStringSubmatch(a)
 			if c == nil {
@@ -125,8 +125,8 @@ func (tr *traced) actions(text string, length int, ports map[string]uint32) erro
 	return nil
 }
 
-func tunnelOutput(dst, vni, option string) string {
-	return fmt.Sprintf("tunnel to %s vni %s option %s", dst, vni, option)
+func tunnelOutput(dst, encap, vni, option string) string {
+	return fmt.Sprintf("%s tunnel to %s vni %s option %s", encap, dst, vni, option)
 }
 
 // readFlow reads the fields that flows/of knows and that are printed in full; tunnel fields are compared with the
@@ -183,7 +183,11 @@ func simulated(t sim.Trace, cookie func(*of.Flow) uint64) []string {
 			if o.Packet.Get(of.TunDst).IsZero() {
 				dst = o.Packet.Get(of.TunIPv6Dst).Addr6()
 			}
-			outputs = append(outputs, tunnelOutput(dst.String(), fmt.Sprintf("%#x", o.Packet.Get(of.TunID).Lo), fmt.Sprintf("%#x", o.Packet.Get(of.TunMetadata0).Lo)))
+			encap, option := "geneve", fmt.Sprintf("%#x", o.Packet.Get(of.TunMetadata0).Lo)
+			if o.Port == vxlanPort {
+				encap, option = "vxlan", ""
+			}
+			outputs = append(outputs, tunnelOutput(dst.String(), encap, fmt.Sprintf("%#x", o.Packet.Get(of.TunID).Lo), option))
 		default:
 			outputs = append(outputs, fmt.Sprintf("port %d", o.Port))
 		}

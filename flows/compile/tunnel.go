@@ -1,7 +1,7 @@
 package compile
 
 import (
-	"net/netip"
+	"slices"
 
 	"tuplenet/flows/memo"
 	"tuplenet/flows/of"
@@ -12,7 +12,7 @@ import (
 // ethernetHeader is what check_pkt_larger counts besides the IP packet: routed frames are untagged.
 const ethernetHeader = 14
 
-// compileTunnel makes the way into and out of the tunnel port.
+// compileTunnel makes the way into and out of the tunnel ports.
 func compileTunnel(r memo.Reader, _ string) Output {
 	var o Output
 	any := of.Match{}
@@ -34,8 +34,8 @@ func compileTunnel(r memo.Reader, _ string) Output {
 	}
 	if node.TunnelPort != 0 {
 		o.add(
-			pipeline.TunnelPort.Flow(any.Eq(of.InPort, of.U(uint64(node.TunnelPort))), pipeline.To(pipeline.TunnelIn)),
-			pipeline.Encapsulate.Flow(any,
+			fromTunnel(node.TunnelPort, model.EncapGeneve),
+			pipeline.Encapsulate.Flow(pipeline.ToVXLAN.Is(any, 0),
 				of.CopyField{Src: of.Whole(of.Metadata), Dst: of.Whole(of.TunID)},
 				of.CopyField{Src: of.Bits(of.Reg14, 0, 16), Dst: pipeline.OptionSrc.Sub},
 				of.CopyField{Src: of.Bits(of.Reg15, 0, 16), Dst: pipeline.OptionDst.Sub},
@@ -44,7 +44,24 @@ func compileTunnel(r memo.Reader, _ string) Output {
 				of.Output{Port: node.TunnelPort}),
 		)
 	}
+	if node.VXLANPort != 0 {
+		o.add(
+			fromTunnel(node.VXLANPort, model.EncapVXLAN),
+			pipeline.EncapsulateVXLAN.Flow(pipeline.ToVXLAN.Is(any, 1),
+				of.CopyField{Src: of.Whole(of.Metadata), Dst: of.Whole(of.TunID)},
+				of.Output{Port: node.VXLANPort}),
+		)
+	}
 	return o
+}
+
+// fromTunnel takes in what comes from a tunnel port.
+func fromTunnel(port uint32, encap model.Encap) pipeline.Flow {
+	in := of.Match{}.Eq(of.InPort, of.U(uint64(port)))
+	if encap == model.EncapVXLAN {
+		return pipeline.VXLANPort.Flow(in, pipeline.FromVXLAN.Load(1), pipeline.To(pipeline.TunnelIn))
+	}
+	return pipeline.TunnelPort.Flow(in, pipeline.To(pipeline.TunnelIn))
 }
 
 // peers are the chassis from which tunnel packets are accepted: all but this one.
@@ -59,50 +76,67 @@ func peers(r memo.Reader) []string {
 	return ids
 }
 
-// compilePeer accepts tunnel packets of one chassis and takes over what their header says.
+// compilePeer accepts tunnel packets of one chassis and takes over what their header says. It asks for the tunnel that the
+// chassis wants.
 func compilePeer(r memo.Reader, chassis string) Output {
 	var o Output
 	c := get[*model.Chassis](r, string(model.KindChassis), chassis)
 	if c == nil {
 		return o
 	}
+	node := getNode(r)
 	for _, ip := range c.IPs {
 		f := of.TunSrc
 		if ip.Is6() {
 			f = of.TunIPv6Src
 		}
-		o.add(pipeline.PeerChassis.Flow(of.Match{}.Eq(f, of.Addr(ip)),
+		from := of.Match{}.Eq(f, of.Addr(ip))
+		o.add(pipeline.PeerChassis.Flow(from,
 			of.CopyField{Src: of.Whole(of.TunID), Dst: of.Whole(of.Metadata)},
 			of.CopyField{Src: pipeline.OptionSrc.Sub, Dst: of.Bits(of.Reg14, 0, 16)},
 			of.CopyField{Src: pipeline.OptionRedir.Sub, Dst: pipeline.Redirected.Sub},
 			of.CopyField{Src: pipeline.OptionEdge.Sub, Dst: pipeline.FromEdge.Sub},
 			pipeline.FromTunnel.Load(1),
 			pipeline.To(pipeline.L2Lookup)))
+		if node.VXLANPort != 0 {
+			o.add(pipeline.PeerVXLAN.Flow(pipeline.FromVXLAN.Is(from, 1),
+				of.CopyField{Src: of.Whole(of.TunID), Dst: of.Whole(of.Metadata)},
+				pipeline.FromTunnel.Load(1),
+				pipeline.Redirected.Load(1),
+				pipeline.To(pipeline.L2Lookup)))
+		}
 	}
 	if w := get[Watched](r, KindWatched, chassis); w.OFPort != 0 {
 		// Packets of a chassis that has a port of its own come in by that.
-		o.add(pipeline.TunnelPort.Flow(of.Match{}.Eq(of.InPort, of.U(uint64(w.OFPort))), pipeline.To(pipeline.TunnelIn)))
+		o.add(fromTunnel(w.OFPort, w.Encap))
 	}
+	p, ok := pathTo(r, chassis)
+	if !ok {
+		return o
+	}
+	o.Tunnels = c.Encaps
 	// Gateways and everybody else watch each other. Both ends must: a session with one end is down.
-	if getNode(r).Gateway || c.Gateway {
-		o.watch(r, chassis)
+	if node.Gateway || c.Gateway {
+		o.Watch = append(o.Watch, Watch{Chassis: chassis, IP: p.IP, Encap: model.WatchEncap(node.Encaps, c.Encaps)})
 	}
 	redirect(r, &o, chassis)
 	return o
 }
 
-// watch asks for another chassis to be watched.
-func (o *Output) watch(r memo.Reader, chassis string) {
-	if ip := endpoint(r, chassis); ip.IsValid() {
-		o.Watch = append(o.Watch, Watch{Chassis: chassis, IP: ip})
+// tunnelTo sets where the tunnel leads and its encapsulation, and what follows. A packet that came through an IPv4 tunnel still
+// has its IPv4 destination, this node, which would win over an IPv6 one.
+func tunnelTo(p path, next of.Action) []of.Action {
+	var actions []of.Action
+	if p.Encap == model.EncapVXLAN {
+		actions = append(actions, pipeline.ToVXLAN.Load(1))
 	}
+	if p.IP.Is4() {
+		return append(actions, of.Set(of.TunDst, of.Addr(p.IP)), next)
+	}
+	return append(actions, of.Set(of.TunDst, of.U(0)), of.Set(of.TunIPv6Dst, of.Addr(p.IP)), next)
 }
 
-// tunnelTo sets the tunnel's destination, and what follows. A packet that came through an IPv4 tunnel still has its IPv4
-// destination, this node, which would win over an IPv6 one.
-func tunnelTo(ip netip.Addr, next of.Action) []of.Action {
-	if ip.Is4() {
-		return []of.Action{of.Set(of.TunDst, of.Addr(ip)), next}
-	}
-	return []of.Action{of.Set(of.TunDst, of.U(0)), of.Set(of.TunIPv6Dst, of.Addr(ip)), next}
+// tellsEdges tells whether what other chassis send to this node says through which edge a connection came: VXLAN has no room for that.
+func tellsEdges(node Node) bool {
+	return len(node.Encaps) == 0 || !slices.Contains(node.Encaps[:1], model.EncapVXLAN)
 }

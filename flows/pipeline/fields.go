@@ -13,6 +13,8 @@ var (
 	Redirected  = Field{"redirected", of.Bits(of.Reg10, 1, 1), "the packet was already handed on by a chassis that was not its destination"}
 	Routed      = Field{"routed", of.Bits(of.Reg10, 2, 1), "the packet crossed a router on this chassis"}
 	TooBig      = Field{"too_big", of.Bits(of.Reg10, 3, 1), "the packet does not fit into the tunnel"}
+	FromVXLAN   = Field{"from_vxlan", of.Bits(of.Reg10, 4, 1), "the packet came through a VXLAN tunnel, which carries no port keys and flags"}
+	ToVXLAN     = Field{"to_vxlan", of.Bits(of.Reg10, 5, 1), "the chassis that the packet is sent to wants VXLAN"}
 	FromEdge    = Field{"from_edge", of.Bits(of.Reg10, 16, 12), "number of the edge router that translated the destination, for inside addresses that have external ones at several edges; 0 = none"}
 	PingID      = Field{"ping_id", of.Bits(of.Reg11, 0, 16), "identifier that the sender of a renumbered ping gave it"}
 	Renumbered  = Field{"renumbered", of.Bits(of.Reg11, 16, 1), "the daemon gave the ping another identifier"}
@@ -30,7 +32,8 @@ var (
 )
 
 // Fields lists every field.
-var Fields = []Field{Datapath, NextHop4, NextHop6, RouterPort, LastRouter, FromTunnel, Redirected, Routed, TooBig, FromEdge,
+var Fields = []Field{Datapath, NextHop4, NextHop6, RouterPort, LastRouter, FromTunnel, Redirected, Routed, TooBig,
+	FromVXLAN, ToVXLAN, FromEdge,
 	PingID, Renumbered, Restored, Tries, InPort, OutPort, OptionSrc, OptionDst, OptionRedir, OptionEdge, OptionTrace, TraceID, TraceColour}
 
 // Marks of connections. A router's zone for connections from inside marks renumbered pings: the identifier that their sender

@@ -51,7 +51,7 @@ func TestDeclarations(t *testing.T) {
 }
 
 // endsWell are the rules that finish a packet's way with an output.
-var endsWell = map[string]bool{"arp-responder": true, "nd-advertise": true, "nd-advertise-all": true, "encapsulate": true, "output": true, "untunnel": true}
+var endsWell = map[string]bool{"arp-responder": true, "nd-advertise": true, "nd-advertise-all": true, "encapsulate": true, "encapsulate-vxlan": true, "output": true, "untunnel": true}
 
 // Fields that are in use at the same time do not overlap.
 func TestFieldsDoNotOverlap(t *testing.T) {

@@ -9,12 +9,16 @@ var (
 	LocalPort = &Rule{ID: 2, Name: "local-port", Table: Classify, Priority: 100, Match: fields(of.InPort), Next: tables(PortSecurity),
 		Doc: "A workload's interface on this chassis."}
 	TunnelPort = &Rule{ID: 3, Name: "tunnel-port", Table: Classify, Priority: 100, Match: fields(of.InPort), Next: tables(TunnelIn),
-		Doc: "The flow-based tunnel port."}
+		Doc: "A Geneve tunnel port."}
+	VXLANPort = &Rule{ID: 5, Name: "vxlan-port", Table: Classify, Priority: 100, Match: fields(of.InPort), Next: tables(TunnelIn),
+		Doc: "A VXLAN tunnel port."}
 	UnboundPort = &Rule{ID: 4, Name: "unbound-port", Table: Classify, Drop: "in-port belongs to no logical port",
 		Doc: "An interface without a known iface-id."}
 
 	PeerChassis = &Rule{ID: 10, Name: "peer-chassis", Table: TunnelIn, Priority: 100, Match: fields(of.TunSrc, of.TunIPv6Src), Next: tables(L2Lookup),
 		Doc: "A packet from a known chassis: network id, port keys and flags are taken over."}
+	PeerVXLAN = &Rule{ID: 12, Name: "peer-vxlan", Table: TunnelIn, Priority: 110, Match: fields(of.TunSrc, of.TunIPv6Src, of.Reg10), Next: tables(L2Lookup),
+		Doc: "As peer-chassis, by VXLAN, which has the network id only. Nothing tells whether the packet was handed on before, so it counts as if."}
 	UnknownPeer = &Rule{ID: 11, Name: "unknown-peer", Table: TunnelIn, Drop: "tunnel packet from an address of no chassis",
 		Doc: "Only chassis of the deployment may inject packets."}
 
@@ -220,8 +224,10 @@ var (
 	SizeFits = &Rule{ID: 141, Name: "size-fits", Table: TunnelSize, Next: tables(Encap),
 		Doc: "It fits."}
 
-	Encapsulate = &Rule{ID: 150, Name: "encapsulate", Table: Encap, Priority: 100,
-		Doc: "Network id and option are written; the packet leaves through the tunnel port."}
+	Encapsulate = &Rule{ID: 150, Name: "encapsulate", Table: Encap, Priority: 100, Match: fields(of.Reg10),
+		Doc: "Network id and option are written; the packet leaves through the Geneve port."}
+	EncapsulateVXLAN = &Rule{ID: 152, Name: "encapsulate-vxlan", Table: Encap, Priority: 100, Match: fields(of.Reg10),
+		Doc: "The receiver wants VXLAN: the network id is written; the packet leaves through the VXLAN port."}
 	NoTunnel = &Rule{ID: 151, Name: "no-tunnel", Table: Encap, Drop: "tunnel port is not ready",
 		Doc: "No tunnel port yet."}
 
@@ -233,8 +239,8 @@ var (
 
 // Rules lists every rule, ordered by table and falling priority.
 var Rules = []*Rule{
-	MulticastSource, LocalPort, TunnelPort, UnboundPort,
-	PeerChassis, UnknownPeer,
+	MulticastSource, LocalPort, TunnelPort, VXLANPort, UnboundPort,
+	PeerVXLAN, PeerChassis, UnknownPeer,
 	Unchecked, OwnND, SpoofedND, OwnARP, OwnIPv4, DHCPRequest, OwnIPv6, UnspecifiedIPv6, SpoofedAddress, OwnMAC, SpoofedMAC,
 	Tagged, OwnAddressAsked, ARPResponder, NDResponder, Learn, UnknownARP, UnknownND, NotAsked,
 	NDAdvertiseAll, NDAdvertise, NDBroken,
@@ -253,7 +259,7 @@ var Rules = []*Rule{
 	LeaveRouter, NoPeer,
 	TunnelLoop, HandOn, CheckSize, ToEncap,
 	SizeExceeded, SizeFits,
-	Encapsulate, NoTunnel,
+	Encapsulate, EncapsulateVXLAN, NoTunnel,
 	Output, NotHere,
 }
 

@@ -4,7 +4,7 @@ package pipeline
 // chassis 90 to 99, delivery to a local port 100.
 var (
 	Classify     = Table{0, "classify", "Which logical port is this? Local in-ports become (switch, port key); tunnel packets go on to tunnel_in."}
-	TunnelIn     = Table{4, "tunnel_in", "Tunnel packets: only from known chassis; the VNI becomes the switch, the option becomes port keys and flags."}
+	TunnelIn     = Table{4, "tunnel_in", "Tunnel packets: only from known chassis; the VNI becomes the switch, the option of Geneve becomes port keys and flags."}
 	PortSecurity = Table{8, "port_security", "A port with declared addresses sends from its own MAC and addresses only."}
 	Responder    = Table{12, "responder", "ARP and ND for addresses known from intent are answered here, on the sender's own node."}
 	NDReply      = Table{14, "nd_reply", "Second half of the ND responder: the advertisement's link-layer option can only be written once the packet is an advertisement."}

@@ -16,11 +16,12 @@ type Node struct {
 	Switch *Switch
 	// Open, if not nil, makes the switch when the first packet comes to it, in place of Switch.
 	Open func() (*Switch, error)
-	// Tunnel is the port by which packets from other nodes come in; 0 refuses them.
-	Tunnel uint32
-	// From are the ports by which packets from some nodes come in instead, by the node's tunnel address.
-	From map[netip.Addr]uint32
-	IPs  []netip.Addr
+	// Tunnel and VXLAN are the ports by which packets that other nodes send through theirs come in; 0 refuses them. By VXLAN
+	// no tunnel option arrives.
+	Tunnel, VXLAN uint32
+	// From and FromVXLAN are the ports by which packets from some nodes come in instead, by the node's tunnel address.
+	From, FromVXLAN map[netip.Addr]uint32
+	IPs             []netip.Addr
 }
 
 // Net is several nodes, by name, that reach each other through an underlay which loses nothing.
@@ -101,7 +102,7 @@ func (n Net) follow(start entry, first func(*Switch) Trace) Walk {
 			case !o.Tunnel:
 				w.Delivered = append(w.Delivered, a)
 			default:
-				to, port, p := n.cross(e.node, o.Packet)
+				to, port, p := n.cross(e.node, o)
 				if to == "" {
 					w.Lost = append(w.Lost, a)
 					continue
@@ -128,7 +129,8 @@ func (n Node) open() (*Switch, error) {
 
 // cross carries a packet through the underlay: only what is on the wire arrives, with the sender's address of the same
 // family. No node: it is lost.
-func (n Net) cross(from string, sent Packet) (to string, port uint32, p Packet) {
+func (n Net) cross(from string, o Output) (to string, port uint32, p Packet) {
+	sent, vxlan := o.Packet, o.Port == n[from].VXLAN
 	dst := sent.Get(of.TunDst).Addr4()
 	if sent.Get(of.TunDst).IsZero() {
 		dst = sent.Get(of.TunIPv6Dst).Addr6()
@@ -138,18 +140,29 @@ func (n Net) cross(from string, sent Packet) (to string, port uint32, p Packet) 
 		return "", 0, Packet{}
 	}
 	for name, node := range n {
-		if node.Tunnel != 0 && slices.Contains(node.IPs, dst) && (to == "" || name < to) {
+		if port, _ := node.entrance(vxlan); port != 0 && slices.Contains(node.IPs, dst) && (to == "" || name < to) {
 			to = name
 		}
 	}
 	if to == "" {
 		return "", 0, Packet{}
 	}
-	port, ok = n[to].From[src]
-	if !ok {
-		port = n[to].Tunnel
+	port, by := n[to].entrance(vxlan)
+	if own, ok := by[src]; ok {
+		port = own
+	}
+	if vxlan {
+		sent.Set(of.TunMetadata0, of.Value{})
 	}
 	return to, port, onWire(sent, src, dst)
+}
+
+// entrance is how packets of an encapsulation come into a node.
+func (n Node) entrance(vxlan bool) (port uint32, from map[netip.Addr]uint32) {
+	if vxlan {
+		return n.VXLAN, n.FromVXLAN
+	}
+	return n.Tunnel, n.From
 }
 
 func ofFamily(ips []netip.Addr, want4 bool) (netip.Addr, bool) {
