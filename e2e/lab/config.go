@@ -57,6 +57,9 @@ type Config struct {
 	EtcdCommand []string
 	// Prefix is the key prefix in etcd given to the programs; default /tuplenet.
 	Prefix string
+	// KernelRoutes has the switches copy the kernel's routes, which is their default: see Host.StartSwitch for why a lab does
+	// otherwise. Tunnels that name their own address (options:local_ip) need it.
+	KernelRoutes bool
 	// Logger receives what the lab does, at Debug; default: nothing.
 	Logger *slog.Logger
 }

@@ -174,8 +174,11 @@ func (h *Host) StartSwitch(ctx context.Context) error {
 	if h.lab.process(h.name, "ovs-vswitchd").Alive() {
 		return fmt.Errorf("ovs-vswitchd runs on %s already", h.name)
 	}
-	p, err := h.spawn("ovs-vswitchd", nil, "nice", "-n", switchPriority, "ovs-vswitchd", "unix:/run/openvswitch/db.sock", "--disable-system",
-		"--disable-system-route", "--pidfile", "--log-file", "-vconsole:off", "-vsyslog:off", "--no-chdir")
+	command := []string{"nice", "-n", switchPriority, "ovs-vswitchd", "unix:/run/openvswitch/db.sock", "--disable-system"}
+	if !h.lab.cfg.KernelRoutes {
+		command = append(command, "--disable-system-route")
+	}
+	p, err := h.spawn("ovs-vswitchd", nil, append(command, "--pidfile", "--log-file", "-vconsole:off", "-vsyslog:off", "--no-chdir")...)
 	if err != nil {
 		return err
 	}
@@ -199,7 +202,7 @@ func (h *Host) StartSwitch(ctx context.Context) error {
 		return err
 	}
 	err = h.withLinks("", func(nl *netlink.Handle, _ netns.NsHandle) error { return configure(nl, h.Bridge(), h.prefixes()) })
-	if err != nil {
+	if err != nil || h.lab.cfg.KernelRoutes {
 		return err
 	}
 	for _, p := range h.prefixes() {

@@ -25,7 +25,10 @@ type node struct {
 	first Process
 }
 
-// firstProcess sets the node up from within and then waits for ever. Orphans are given to the first process of a process
+// firstProcess sets the node up from within and then waits for ever. A switch in user space takes copies of the frames of its
+// interfaces, the kernel gets them, too, and would answer ARP for the bridge's address with the MAC of the interface below it, beside
+// the bridge: whoever believes that answer sends its tunnel packets to nobody, for up to 20 seconds. Hence arp_ignore.
+// Orphans are given to the first process of a process
 // namespace: the shell buries whatever ends while it waits. (dash cannot ignore SIGCHLD, which would do it, too.)
 const firstProcess = `set -e
 dir=$1 name=$2
@@ -39,6 +42,7 @@ echo "$name" >/proc/sys/kernel/hostname
 echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
 echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 echo 0 >/proc/sys/net/ipv6/conf/default/disable_ipv6
+echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
 ip link set lo up
 echo ready >&3
 exec 3>&-

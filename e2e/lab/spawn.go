@@ -20,3 +20,17 @@ func (h *Host) Spawned(name string) Process { return h.lab.process(h.name, name)
 func (h *Host) End(ctx context.Context, name string, sig unix.Signal) error {
 	return h.kill(ctx, name, sig)
 }
+
+// SpawnCentral starts a program that runs until it is ended on the node where etcd runs: what a peer in a comparison has there.
+func (l *Lab) SpawnCentral(name string, command ...string) (Process, error) {
+	env, args := splitEnv(command)
+	return l.etcdNode().spawn(name, env, args...)
+}
+
+// ExecCentral runs a command on the node where etcd runs; see Host.Exec.
+func (l *Lab) ExecCentral(ctx context.Context, command ...string) (string, error) {
+	return l.etcdNode().Exec(ctx, command...)
+}
+
+// CentralDir is the folder, on the machine, of the node where etcd runs; its /run is below it.
+func (l *Lab) CentralDir() string { return l.etcdNode().dir }

@@ -28,6 +28,7 @@ type state struct {
 	Etcd      EtcdPlace          `json:"etcd"`
 	EtcdCmd   []string           `json:"etcdCommand"`
 	Prefix    string             `json:"prefix"`
+	Routes    bool               `json:"kernelRoutes"`
 	Owner     Process            `json:"owner"`
 	Detached  bool               `json:"detached"`
 	Complete  bool               `json:"complete"` // New succeeded
@@ -45,7 +46,7 @@ type WorkloadInfo struct {
 func (s *state) config(dir string) Config {
 	return Config{
 		Name: s.Name, Hosts: s.Hosts, Edges: s.Edges, Underlay: s.Underlay, UnderlayMTU: s.MTU, Bridge: s.Bridge,
-		Bin: s.Bin, Dir: dir, Etcd: s.Etcd, EtcdCommand: s.EtcdCmd, Prefix: s.Prefix,
+		Bin: s.Bin, Dir: dir, Etcd: s.Etcd, EtcdCommand: s.EtcdCmd, Prefix: s.Prefix, KernelRoutes: s.Routes,
 	}
 }
 
@@ -56,7 +57,7 @@ func newState(c Config) (*state, error) {
 	}
 	return &state{
 		Name: c.Name, Hosts: c.Hosts, Edges: c.Edges, Underlay: c.Underlay, MTU: c.UnderlayMTU, Bridge: c.Bridge,
-		Bin: c.Bin, Etcd: c.Etcd, EtcdCmd: c.EtcdCommand, Prefix: c.Prefix,
+		Bin: c.Bin, Etcd: c.Etcd, EtcdCmd: c.EtcdCommand, Prefix: c.Prefix, Routes: c.KernelRoutes,
 		Owner: owner, Nodes: map[string]Process{},
 	}, nil
 }
