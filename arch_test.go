@@ -55,6 +55,7 @@ var levels = map[string]int{
 	"e2e":                   6,
 	"e2e/demo":              6,
 	"bench":                 6,
+	"bench/report":          1,
 	"docs/gen":              6,
 }
 

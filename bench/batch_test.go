@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,34 +14,10 @@ import (
 	"tuplenet/tpctl"
 )
 
-// networkFile writes the deployment of the scale scenario as a file of commands, without those that begin with one of except.
-func networkFile(t testing.TB, dual bool, except ...string) string {
-	var text bytes.Buffer
-	fmt.Fprintln(&text, "lr add lr")
-	for s := range switches {
-		fmt.Fprintf(&text, "ls add ls%d\n", s)
-		nets := fmt.Sprintf("10.%d.0.1/24", s)
-		if dual {
-			nets += fmt.Sprintf(",2001:db8:0:%x::1/64", s)
-		}
-		fmt.Fprintf(&text, "lr link lr ls%d %s\n", s, nets)
-		for i := range portsPerSwitch {
-			p := port(s, i, dual)
-			ips := make([]string, len(p.IPs))
-			for n, ip := range p.IPs {
-				ips[n] = ip.String()
-			}
-			fmt.Fprintf(&text, "lsp add ls%d %s %s\n", s, p.Name, strings.Join(ips, ","))
-		}
-	}
+// networkFile writes the deployment of the scale scenario as a file of commands.
+func networkFile(t testing.TB, dual bool) string {
 	name := filepath.Join(t.TempDir(), "network.txt")
-	var kept bytes.Buffer
-	for line := range bytes.Lines(text.Bytes()) {
-		if !slices.ContainsFunc(except, func(e string) bool { return bytes.HasPrefix(line, []byte(e)) }) {
-			kept.Write(line)
-		}
-	}
-	if err := os.WriteFile(name, kept.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(name, network{switches, portsPerSwitch, dual}.commands(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name

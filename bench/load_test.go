@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -120,12 +119,6 @@ func fill(t *testing.T, sw *ovstest.Switch, sets map[string]*apply.Set) time.Dur
 	cancel()
 	<-ended
 	return took
-}
-
-func median(all []time.Duration) time.Duration {
-	all = slices.Clone(all)
-	slices.Sort(all)
-	return all[len(all)/2]
 }
 
 func run(t *testing.T, name string, args ...string) {

@@ -1,0 +1,57 @@
+//go:build bench
+
+package bench
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// TestBenchRules changes one static route and one NAT rule with so many ports in place: the time from the start of the client's program
+// until it returns, which it does when all chassis have applied the change, and the processor time of all daemons and the client.
+func TestBenchRules(t *testing.T) {
+	for _, size := range sizes(t) {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			compare(t, "one rule", size, map[string]target{
+				"route, applied everywhere":           {ratio: 0.1},
+				"route, CPU of daemons and client":    {ratio: 0.1},
+				"NAT rule, applied everywhere":        {ratio: 0.1},
+				"NAT rule, CPU of daemons and client": {ratio: 0.1},
+			}, nil, ruleChanges)
+		})
+	}
+}
+
+func ruleChanges(s side, r *record) {
+	w := s.base()
+	deployed(s, networkOf(r.run.Size))
+	s.gateway(1)
+	s.settled()
+	w.quiet()
+	idle := w.idle()
+	rounds := envNumber(w.t, "RULES", "10")
+	changes := s.changes()
+	for _, what := range []string{"route", "NAT rule"} {
+		c := changes[what]
+		c.add(1) // the first one warms up
+		c.del(1)
+		w.pause(pace)
+		var took []time.Duration
+		before, begun := w.used(), time.Now()
+		for k := 2; k < 2+rounds; k++ {
+			for _, do := range []func(int){c.add, c.del} {
+				start := time.Now()
+				do(k)
+				took = append(took, time.Since(start))
+				w.pause(pace)
+			}
+		}
+		used := w.used().since(before)
+		daemons := used.sum() - time.Duration(float64(idle)*time.Since(begun).Seconds())
+		w.t.Logf("%d times %s: %s", 2*rounds, what, used)
+		r.milliseconds(what+", applied everywhere", median(took))
+		r.milliseconds(what+", CPU of daemons and client", (daemons+used.clients)/time.Duration(2*rounds))
+		r.milliseconds(what+", CPU of daemons alone", daemons/time.Duration(2*rounds))
+	}
+}
