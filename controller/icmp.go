@@ -22,7 +22,7 @@ func errorFor(why pipeline.Punt) (kind responder.Kind, ok bool) {
 		return responder.HostUnreachable, true
 	case pipeline.PuntPortUnreachable:
 		return responder.PortUnreachable, true
-	case pipeline.PuntTooBig:
+	case pipeline.PuntTooBig, pipeline.PuntNextTooBig:
 		return responder.TooBig, true
 	}
 	return 0, false
@@ -41,8 +41,27 @@ func (l *loop) packetIn(p ofconn.PacketIn) {
 	}
 }
 
-// answer sends the ICMP error for a punted packet. It leaves from the router that could not handle the packet, through
-// the router's own routes.
+// sender is who answers a punted packet, and where the answer begins its way.
+type sender struct {
+	from    netip.Addr
+	actions []of.Action
+}
+
+// senderOf is the router that could not handle a packet: the answer takes the router's own routes. A packet that was only
+// switched is answered in the name of the address that it is for, as Linux does for its tunnels: there is nobody else on the way.
+func (l *loop) senderOf(why pipeline.Punt, p ofconn.PacketIn) sender {
+	datapath, key := fieldOf(p, of.Metadata), fieldOf(p, of.Reg14)
+	if why == pipeline.PuntTooBig {
+		if fieldOf(p, pipeline.Routed.Sub.Field)&pipeline.Routed.Sub.Mask().Lo == 0 {
+			return sender{responder.Destination(p.Data), []of.Action{pipeline.Datapath.Load(datapath), pipeline.Again(pipeline.L2Lookup)}}
+		}
+		datapath, key = fieldOf(p, of.Reg9), fieldOf(p, of.Reg8) // it has left the router already
+	}
+	return sender{l.routerAddress(model.VNI(datapath), model.PortKey(key), responder.Source(p.Data)),
+		[]of.Action{pipeline.Datapath.Load(datapath), pipeline.InPort.Load(key), pipeline.Again(pipeline.Route)}}
+}
+
+// answer sends the ICMP error for a punted packet.
 func (l *loop) answer(ctx context.Context, p ofconn.PacketIn) {
 	if len(p.Userdata) == 0 {
 		return
@@ -52,25 +71,20 @@ func (l *loop) answer(ctx context.Context, p ofconn.PacketIn) {
 	if !ok {
 		return
 	}
-	router, key := fieldOf(p, of.Metadata), fieldOf(p, of.Reg14)
-	if why == pipeline.PuntTooBig { // the packet has left the router already
-		router, key = fieldOf(p, of.Reg9), fieldOf(p, of.Reg8)
-	}
-	from := l.routerAddress(model.VNI(router), model.PortKey(key), responder.Source(p.Data))
-	if !from.IsValid() {
+	s := l.senderOf(why, p)
+	if !s.from.IsValid() {
 		return
 	}
-	reply, err := responder.ICMPError(p.Data, kind, from, l.tunnelMTU())
+	reply, err := responder.ICMPError(p.Data, kind, s.from, pipeline.TooBigMTU(p.Userdata)-responder.TagBytes(p.Data))
 	if err != nil {
 		l.log.Debug("no ICMP error sent", "kind", kind, "why", err)
 		return
 	}
-	s := l.session.Load()
-	if s == nil {
+	session := l.session.Load()
+	if session == nil {
 		return
 	}
-	err = s.PacketOut(ctx, ofconn.PacketOut{InPort: of.PortController, Data: reply, Actions: []of.Action{
-		pipeline.Datapath.Load(router), pipeline.InPort.Load(key), pipeline.Again(pipeline.Route)}})
+	err = session.PacketOut(ctx, ofconn.PacketOut{InPort: of.PortController, Data: reply, Actions: s.actions})
 	if err != nil && ctx.Err() == nil {
 		l.log.Debug("packet-out failed", "err", err)
 	}

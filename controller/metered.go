@@ -59,7 +59,7 @@ func (m *metered) punted(p ofconn.PacketIn, taken bool) {
 // serviceOf is which of the daemon's services a packet is for.
 func serviceOf(why pipeline.Punt) string {
 	switch why {
-	case pipeline.PuntTTL, pipeline.PuntNoRoute, pipeline.PuntNoNeighbour, pipeline.PuntPortUnreachable, pipeline.PuntTooBig:
+	case pipeline.PuntTTL, pipeline.PuntNoRoute, pipeline.PuntNoNeighbour, pipeline.PuntPortUnreachable, pipeline.PuntTooBig, pipeline.PuntNextTooBig:
 		return "icmp"
 	case pipeline.PuntResolve, pipeline.PuntLearn:
 		return "neighbour"

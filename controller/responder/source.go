@@ -8,11 +8,28 @@ import (
 
 // Source is the IP address that a frame comes from; invalid if the frame is no complete IP packet.
 func Source(frame []byte) netip.Addr {
-	_, network, payload, err := parseLink(frame)
+	p, _ := parseFrame(frame)
+	return p.src
+}
+
+// Destination is the IP address that a frame is for; invalid if the frame is no complete IP packet.
+func Destination(frame []byte) netip.Addr {
+	p, _ := parseFrame(frame)
+	return p.dst
+}
+
+// TagBytes is how many bytes of a frame with an IP packet are VLAN tags.
+func TagBytes(frame []byte) int {
+	_, tags := parseFrame(frame)
+	return 4 * tags
+}
+
+// parseFrame reads the IP packet of a frame; it is empty if there is no complete one. tags are its VLAN tags.
+func parseFrame(frame []byte) (p packet, tags int) {
+	link, network, payload, err := parseLink(frame)
 	if err != nil {
-		return netip.Addr{}
+		return packet{}, 0
 	}
-	var p packet
 	switch network {
 	case layers.EthernetTypeIPv4:
 		p, err = parseV4(payload)
@@ -20,7 +37,7 @@ func Source(frame []byte) netip.Addr {
 		p, err = parseV6(payload)
 	}
 	if err != nil {
-		return netip.Addr{}
+		return packet{}, 0
 	}
-	return p.src
+	return p, len(link) - 1
 }

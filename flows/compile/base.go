@@ -14,7 +14,7 @@ func compileBase(_ memo.Reader, _ string) Output {
 	var o Output
 	any := of.Match{}
 	for _, r := range []*pipeline.Rule{pipeline.UnboundPort, pipeline.UnknownPeer, pipeline.SpoofedMAC, pipeline.NDBroken,
-		pipeline.UnknownDestination, pipeline.RouterNotIP, pipeline.NoReturn, pipeline.NotTranslated, pipeline.NoPeer, pipeline.NoTunnel, pipeline.NotHere} {
+		pipeline.UnknownDestination, pipeline.RouterNotIP, pipeline.NoReturn, pipeline.NotTranslated, pipeline.NoPeer, pipeline.NextUnknown, pipeline.NoTunnel, pipeline.NotHere} {
 		o.add(r.Flow(any))
 	}
 	const tagged = 0x1000 // OFPVID_PRESENT, ovs-fields(7) vlan_tci
@@ -72,6 +72,8 @@ func newPing(m of.Match) of.Match {
 
 // ICMPv6 types (RFC 4861 section 4, RFC 4443 section 4, RFC 3810 section 5).
 const (
+	icmp6Unreachable = 1
+	icmp6Parameter   = 4
 	icmp6EchoRequest = 128
 	icmp6EchoReply   = 129
 	icmp6MLDReport   = 131
@@ -84,8 +86,11 @@ const (
 
 // ICMP types (RFC 792).
 const (
-	icmpEchoReply   = 0
-	icmpEchoRequest = 8
+	icmpEchoReply    = 0
+	icmpUnreachable  = 3
+	icmpEchoRequest  = 8
+	icmpTimeExceeded = 11
+	icmpParameter    = 12
 )
 
 // IP protocol numbers.

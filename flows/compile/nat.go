@@ -109,8 +109,12 @@ func compileTranslating(r memo.Reader, o *Output, lr *model.LogicalRouter) {
 	in := pipeline.Datapath.Is(of.Match{}, uint64(lr.ID))
 	answer := of.U(of.CTTrk | of.CTRpl)
 	o.add(pipeline.Answer.Flow(in.Masked(of.CTState, answer, answer), pipeline.To(pipeline.RouterOut)))
+	zone := natZone(lr.ID)
 	if destination {
 		hairpins(r, o, in, lr.Name)
+		for _, e := range append(icmpErrors(in, true), icmpErrors(in, false)...) {
+			o.add(pipeline.UndnatError.Flow(e, ct(of.CT{Zone: zone.dnat, NAT: &of.NAT{Type: of.NATExisting}}, pipeline.SNAT)))
+		}
 	}
 	o.add(
 		pipeline.RestoredPing.Flow(pipeline.Restored.Is(in, 1), pipeline.To(pipeline.RouterOut)),
@@ -126,9 +130,27 @@ func compileTranslating(r memo.Reader, o *Output, lr *model.LogicalRouter) {
 	for _, k := range r.List(indexRouterPorts, lr.Name) {
 		rp := getRouterPort(r, k.ID)
 		for _, n := range rp.Networks {
-			o.add(pipeline.RouterSays.Flow(fromPrefix(in, host(n.Addr())), pipeline.To(pipeline.RouterOut)))
+			own := host(n.Addr())
+			o.add(pipeline.RouterSays.Flow(fromPrefix(in, own), pipeline.To(pipeline.RouterOut)))
+			for _, e := range icmpErrors(in, n.Addr().Is4()) {
+				o.add(pipeline.RouterError.Flow(fromPrefix(e, own), ct(of.CT{Zone: zone.snat, NAT: &of.NAT{Type: of.NATExisting}}, pipeline.RouterOut)))
+			}
 		}
 	}
+}
+
+// icmpErrors match the errors of IPv4 (RFC 792) or IPv6 (RFC 4443 section 2.1) that quote a packet.
+func icmpErrors(in of.Match, v4 bool) (errors []of.Match) {
+	if v4 {
+		for _, t := range []uint64{icmpUnreachable, icmpTimeExceeded, icmpParameter} {
+			errors = append(errors, in.ICMP4().Eq(of.ICMPType, of.U(t)))
+		}
+		return errors
+	}
+	for t := uint64(icmp6Unreachable); t <= icmp6Parameter; t++ {
+		errors = append(errors, in.ICMP6().Eq(of.ICMPv6Type, of.U(t)))
+	}
+	return errors
 }
 
 // forgetConnection is what a packet does as it leaves a router that translates: what the tracking of one router says is

@@ -134,7 +134,7 @@ func anyEdit(t *rapid.T) (memo.Key, any) {
 	object := func(o model.Object) { key, value = compile.FactKey(o.Ref()), o }
 	switch rapid.IntRange(0, 13).Draw(t, "kind") {
 	case 0:
-		object(&model.LogicalSwitch{Name: one(t, "switch", someSwitches), VNI: model.VNI(rapid.IntRange(1, 4).Draw(t, "vni"))})
+		object(&model.LogicalSwitch{Name: one(t, "switch", someSwitches), VNI: model.VNI(rapid.IntRange(1, 4).Draw(t, "vni")), MTU: one(t, "MTU", []int{0, 0, 1300, 9000})})
 	case 1:
 		object(&model.LogicalRouter{Name: one(t, "router", someRouters), ID: model.VNI(rapid.IntRange(5, 6).Draw(t, "id")), Chassis: one(t, "pin", []string{"", "", "self", "hv1"})})
 	case 2, 3:

@@ -106,7 +106,7 @@ func compileRouterPort(r memo.Reader, id string) Output {
 	if carries(r, lr, rp, peer.Switch) {
 		o.Carries = []string{peer.Name}
 	}
-	o.add(pipeline.LeaveRouter.Flow(pipeline.OutPort.Is(in, uint64(rp.Key)), append(forgetConnection(lr),
+	leave(&o, pipeline.OutPort.Is(in, uint64(rp.Key)), nextMTU(r, lr, ls), append(forgetConnection(lr),
 		of.Set(of.EthSrc, of.MAC(rp.MAC)),
 		of.CopyField{Src: pipeline.InPort.Sub, Dst: pipeline.RouterPort.Sub},
 		pipeline.LastRouter.Load(uint64(lr.ID)),
@@ -117,7 +117,7 @@ func compileRouterPort(r memo.Reader, id string) Output {
 		pipeline.FromTunnel.Load(0),
 		pipeline.Redirected.Load(0),
 		of.Set(of.InPort, of.U(0)),
-		pipeline.Again(pipeline.L2Lookup))...))
+		pipeline.Again(pipeline.L2Lookup)))
 	return o
 }
 

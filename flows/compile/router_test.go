@@ -13,7 +13,7 @@ import (
 )
 
 // What a router does not forward it sends to the daemon with the reason: expired TTL (T23), too large for the tunnel,
-// TCP and UDP to itself. A packet that just fits passes, and a switch measures nothing.
+// TCP and UDP to itself. A packet that just fits passes.
 func TestT23_RouterPuntsWhatTheDaemonAnswers(t *testing.T) {
 	n := parse(t, `
 switch A 1
@@ -37,7 +37,6 @@ bind carol hv2`).build(t)
 	for _, net := range []string{"10.0.0.10 10.0.1.10 10.0.1.11 10.0.1.1 10.0.0.11", "2001:db8::10 2001:db8:0:1::10 2001:db8:0:1::11 2001:db8:0:1::1 2001:db8::11"} {
 		ips := addrs(net)
 		from, far, near, self, same := ips[0], ips[1], ips[2], ips[3], ips[4]
-		long := func(p sim.Packet, n int) sim.Packet { p.Length = n; return p }
 		proto := func(p sim.Packet, n uint64) sim.Packet { return p.With(of.IPProto, of.U(n)) }
 		for what, c := range map[string]struct {
 			p    sim.Packet
@@ -50,12 +49,64 @@ bind carol hv2`).build(t)
 			"as large as the tunnel":          {long(ping(alice, from, router, far), fits), "to carol ttl=63"},
 			"larger than the tunnel":          {long(ping(alice, from, router, far), fits+1), "punt 5"},
 			"large, but not into the tunnel":  {long(ping(alice, from, router, near), 9000), "to dave ttl=63"},
-			"large, switched into the tunnel": {long(ping(alice, from, bob, same), 9000), "to bob ttl=64"},
+			"large, switched into the tunnel": {long(ping(alice, from, bob, same), fits+1), "punt 5"},
+			"switched, and just fits":         {long(ping(alice, from, bob, same), fits), "to bob ttl=64"},
 			"TCP to the router":               {proto(ping(alice, from, router, self), 6), "punt 4"},
 			"UDP to the router":               {proto(ping(alice, from, router, self), 17), "punt 4"},
 			"SCTP to the router":              {proto(ping(alice, from, router, self), 132), "drop for-router"},
 		} {
 			n.expect(what, "alice", c.p, c.want)
+		}
+	}
+}
+
+func long(p sim.Packet, n int) sim.Packet {
+	p.Length = n
+	return p
+}
+
+// A network with an MTU of its own gets no larger packets from any router; what is switched in it is nobody's business. A
+// pinned router measures what it sends inside against the tunnel, for it alone knows how to answer those outside.
+func TestT39_RoutersRefuseWhatTheNextNetworkDoesNotTake(t *testing.T) {
+	n := parse(t, `
+switch A 1
+switch B 2 1300
+switch OUT 4
+switch IN 5
+router R 3
+router E 6 hv1
+port A alice f2:01:00:00:00:01 10.0.0.10,2001:db8:0:0::10
+port B carol f2:01:00:00:00:03 10.0.1.10,2001:db8:0:1::10
+port B dave f2:01:00:00:00:04 10.0.1.11,2001:db8:0:1::11
+port OUT eve f2:01:00:00:00:05 10.0.4.10,2001:db8:0:4::10
+port IN inn f2:01:00:00:00:06 10.0.5.10,2001:db8:0:5::10
+link R A 10.0.0.1/24,2001:db8:0:0::1/64
+link R B 10.0.1.1/24,2001:db8:0:1::1/64
+link E OUT 10.0.4.1/24,2001:db8:0:4::1/64
+link E IN 10.0.5.1/24,2001:db8:0:5::1/64
+gateway hv1 192.0.2.1
+bind alice hv1
+bind carol hv1
+bind dave hv1
+bind eve hv1
+bind inn hv1`).build(t)
+	alice, dave, eve := model.MAC{0xf2, 1, 0, 0, 0, 1}, model.MAC{0xf2, 1, 0, 0, 0, 4}, model.MAC{0xf2, 1, 0, 0, 0, 5}
+	r, e := n.owner("A", netip.MustParseAddr("10.0.0.1")).MAC, n.owner("OUT", netip.MustParseAddr("10.0.4.1")).MAC
+	for _, net := range []string{"10.0.0.10 10.0.1.10 10.0.1.11 10.0.4.10 10.0.5.10", "2001:db8::10 2001:db8:0:1::10 2001:db8:0:1::11 2001:db8:0:4::10 2001:db8:0:5::10"} {
+		ips := addrs(net)
+		for what, c := range map[string]struct {
+			from string
+			p    sim.Packet
+			want string
+		}{
+			"as large as the network":     {"alice", long(ping(alice, ips[0], r, ips[1]), 1314), "to carol ttl=63"},
+			"larger than the network":     {"alice", long(ping(alice, ips[0], r, ips[1]), 1315), "punt 20"},
+			"back, into one without":      {"dave", long(ping(dave, ips[2], n.owner("B", netip.MustParseAddr("10.0.1.1")).MAC, ips[0]), 9000), "to alice ttl=63"},
+			"switched in it":              {"dave", long(ping(dave, ips[2], model.MAC{0xf2, 1, 0, 0, 0, 3}, ips[1]), 9000), "to carol ttl=64"},
+			"inside, as large as tunnels": {"eve", long(ping(eve, ips[3], e, ips[4]), 1452), "to inn ttl=63"},
+			"inside, larger":              {"eve", long(ping(eve, ips[3], e, ips[4]), 1453), "punt 20"},
+		} {
+			n.expect(what, c.from, c.p, c.want)
 		}
 	}
 }

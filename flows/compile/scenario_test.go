@@ -68,7 +68,11 @@ func (w *world) command(f []string) (err error) {
 	}
 	switch f[0] {
 	case "switch":
-		w.put(&model.LogicalSwitch{Name: f[1], VNI: vni(f[2])})
+		ls := &model.LogicalSwitch{Name: f[1], VNI: vni(f[2])}
+		if len(f) > 3 {
+			ls.MTU = int(vni(f[3]))
+		}
+		w.put(ls)
 	case "router":
 		w.put(&model.LogicalRouter{Name: f[1], ID: vni(f[2]), Chassis: arg(3)})
 	case "port":

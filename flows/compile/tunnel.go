@@ -9,9 +9,6 @@ import (
 	"tuplenet/model"
 )
 
-// ethernetHeader is what check_pkt_larger counts besides the IP packet: routed frames are untagged.
-const ethernetHeader = 14
-
 // compileTunnel makes the way into and out of the tunnel ports.
 func compileTunnel(r memo.Reader, _ string) Output {
 	var o Output
@@ -26,11 +23,11 @@ func compileTunnel(r memo.Reader, _ string) Output {
 		pipeline.SizeFits.Flow(any, pipeline.To(pipeline.Encap)),
 	)
 	for _, ip := range []of.Match{any.IPv4(), any.IPv6()} {
-		o.add(pipeline.SizeExceeded.Flow(pipeline.TooBig.Is(ip, 1), pipeline.ToDaemon(pipeline.PuntTooBig)))
-	}
-	if node.TunnelMTU > 0 {
-		o.add(pipeline.CheckSize.Flow(pipeline.Routed.Is(any, 1),
-			of.CheckPktLarger{Bytes: uint16(node.TunnelMTU + ethernetHeader), Dst: pipeline.TooBig.Sub}, pipeline.To(pipeline.TunnelSize)))
+		if node.TunnelMTU > 0 {
+			o.add(
+				pipeline.CheckSize.Flow(ip, larger(node.TunnelMTU), pipeline.To(pipeline.TunnelSize)),
+				pipeline.SizeExceeded.Flow(pipeline.TooBig.Is(ip, 1), pipeline.TooBigToDaemon(pipeline.PuntTooBig, node.TunnelMTU)))
+		}
 	}
 	if node.TunnelPort != 0 {
 		o.add(

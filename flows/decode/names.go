@@ -128,6 +128,8 @@ func punt(p pipeline.Punt) string {
 		return "port unreachable"
 	case pipeline.PuntTooBig:
 		return "too big"
+	case pipeline.PuntNextTooBig:
+		return "too big for the next network"
 	case pipeline.PuntResolve:
 		return "resolve next hop"
 	case pipeline.PuntLearn:

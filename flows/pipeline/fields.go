@@ -1,6 +1,10 @@
 package pipeline
 
-import "tuplenet/flows/of"
+import (
+	"encoding/binary"
+
+	"tuplenet/flows/of"
+)
 
 // Registers. The datapath (switch or router) that a packet is in is the whole of metadata.
 var (
@@ -12,7 +16,7 @@ var (
 	FromTunnel  = Field{"from_tunnel", of.Bits(of.Reg10, 0, 1), "the packet came from another chassis"}
 	Redirected  = Field{"redirected", of.Bits(of.Reg10, 1, 1), "the packet was already handed on by a chassis that was not its destination"}
 	Routed      = Field{"routed", of.Bits(of.Reg10, 2, 1), "the packet crossed a router on this chassis"}
-	TooBig      = Field{"too_big", of.Bits(of.Reg10, 3, 1), "the packet does not fit into the tunnel"}
+	TooBig      = Field{"too_big", of.Bits(of.Reg10, 3, 1), "the packet does not fit into the tunnel, or the network behind the router's port"}
 	FromVXLAN   = Field{"from_vxlan", of.Bits(of.Reg10, 4, 1), "the packet came through a VXLAN tunnel, which carries no port keys and flags"}
 	ToVXLAN     = Field{"to_vxlan", of.Bits(of.Reg10, 5, 1), "the chassis that the packet is sent to wants VXLAN"}
 	FromEdge    = Field{"from_edge", of.Bits(of.Reg10, 16, 12), "number of the edge router that translated the destination, for inside addresses that have external ones at several edges; 0 = none"}
@@ -117,7 +121,23 @@ const (
 	PuntPing            Punt = 8
 	PuntPingReply       Punt = 9
 	PuntTrace           Punt = 10
+	PuntNextTooBig      Punt = 20
 )
+
+// TooBigToDaemon is ToDaemon for a packet that is larger than an MTU, which goes along: what is answered is what was compared.
+func TooBigToDaemon(why Punt, mtu int) of.Action {
+	c := ToDaemon(why).(of.Controller)
+	c.Userdata = binary.BigEndian.AppendUint16(c.Userdata, uint16(mtu))
+	return c
+}
+
+// TooBigMTU is the MTU that went along with a packet, in bytes; 0 if none did.
+func TooBigMTU(userdata []byte) int {
+	if len(userdata) < 3 {
+		return 0
+	}
+	return int(binary.BigEndian.Uint16(userdata[1:]))
+}
 
 // ToDaemon is the metered action that sends a packet to the daemon.
 func ToDaemon(why Punt) of.Action {

@@ -168,12 +168,16 @@ var (
 
 	Undnat = &Rule{ID: 115, Name: "undnat", Table: UnDNAT, Priority: 100, Match: fields(of.Metadata, of.EthType, of.IPSrc, of.IPv6Src), Next: tables(SNAT),
 		Doc: "A packet of an inside address that connections from outside go to: if it belongs to one, its source becomes the external address."}
+	UndnatError = &Rule{ID: 204, Name: "undnat-error", Table: UnDNAT, Priority: 120, Match: fields(of.Metadata, of.EthType, of.IPProto, of.ICMPType, of.ICMPv6Type), Next: tables(SNAT),
+		Doc: "An ICMP error of a router inside, or of this one: if it is about a packet of a connection from outside, the packet that it quotes gets its external address back, so that its sender knows it."}
 	NoUndnat = &Rule{ID: 116, Name: "no-undnat", Table: UnDNAT, Next: tables(SNAT),
 		Doc: "Not from such an address: no connection tracking."}
 	Answer = &Rule{ID: 119, Name: "answer", Table: SNAT, Priority: 700, Match: fields(of.Metadata, of.CTState), Next: tables(RouterOut),
 		Doc: "An answer of a connection that was translated has got its addresses back already: it is no connection from inside, whatever its source is now."}
 	RestoredPing = &Rule{ID: 170, Name: "restored-ping", Table: SNAT, Priority: 700, Match: fields(of.Metadata, of.Reg11), Next: tables(RouterOut),
 		Doc: "As answer, for the answer to a ping that the daemon has given its identifier back."}
+	RouterError = &Rule{ID: 205, Name: "router-error", Table: SNAT, Priority: 660, Match: fields(of.Metadata, of.EthType, of.IPSrc, of.IPv6Src, of.IPProto, of.ICMPType, of.ICMPv6Type), Next: tables(RouterOut),
+		Doc: "An ICMP error of the router itself: if it is about an answer to a connection from inside, the packet that it quotes gets its external address back."}
 	RouterSays = &Rule{ID: 171, Name: "router-says", Table: SNAT, Priority: 650, Match: fields(of.Metadata, of.EthType, of.IPSrc, of.IPv6Src), Next: tables(RouterOut),
 		Doc: "What the router itself says (ICMP errors) is not translated."}
 	RenumberedPing = &Rule{ID: 172, Name: "renumbered-ping", Table: SNAT, Priority: 500, Span: 128, Match: fields(of.Metadata, of.EthType, of.Reg11, of.IPSrc, of.IPv6Src), Next: tables(Translated),
@@ -207,6 +211,14 @@ var (
 
 	LeaveRouter = &Rule{ID: 120, Name: "leave-router", Table: RouterOut, Priority: 100, Match: fields(of.Metadata, of.Reg15), Next: tables(L2Lookup),
 		Doc: "Into the switch behind the port; its MAC becomes the source."}
+	CheckNext = &Rule{ID: 200, Name: "check-next", Table: RouterOut, Priority: 110, Match: fields(of.Metadata, of.Reg15, of.EthType), Next: tables(NextSize),
+		Doc: "The network behind the port has an MTU that the packet is compared with."}
+	NextExceeded = &Rule{ID: 201, Name: "next-exceeded", Table: NextSize, Priority: 110, Match: fields(of.Metadata, of.Reg15, of.Reg10, of.EthType), Punt: true, Drop: "larger than the MTU of the next network",
+		Doc: "The daemon answers fragmentation needed (RFC 1191) or packet too big (RFC 8201)."}
+	NextFits = &Rule{ID: 202, Name: "next-fits", Table: NextSize, Priority: 100, Match: fields(of.Metadata, of.Reg15), Next: tables(L2Lookup),
+		Doc: "It fits: as leave-router."}
+	NextUnknown = &Rule{ID: 203, Name: "next-unknown", Table: NextSize, Drop: "router port leads nowhere",
+		Doc: "Never met: whoever compares has a way for what fits."}
 	NoPeer = &Rule{ID: 121, Name: "no-peer", Table: RouterOut, Drop: "router port leads nowhere",
 		Doc: "The router port has no peer."}
 
@@ -214,13 +226,13 @@ var (
 		Doc: "A packet from a tunnel goes back into one once at most."}
 	HandOn = &Rule{ID: 131, Name: "hand-on", Table: TunnelOut, Priority: 90, Match: fields(of.Reg10), Next: tables(Encap),
 		Doc: "A packet that arrived here although its port has moved: handed on once, flagged."}
-	CheckSize = &Rule{ID: 132, Name: "check-size", Table: TunnelOut, Priority: 50, Match: fields(of.Reg10), Next: tables(TunnelSize),
-		Doc: "A routed packet is compared with what fits into the tunnel."}
+	CheckSize = &Rule{ID: 132, Name: "check-size", Table: TunnelOut, Priority: 50, Match: fields(of.EthType), Next: tables(TunnelSize),
+		Doc: "An IP packet is compared with what fits into the tunnel."}
 	ToEncap = &Rule{ID: 133, Name: "to-encap", Table: TunnelOut, Next: tables(Encap),
-		Doc: "A switched packet."}
+		Doc: "A frame that nobody could be told about."}
 
 	SizeExceeded = &Rule{ID: 140, Name: "size-exceeded", Table: TunnelSize, Priority: 100, Match: fields(of.Reg10, of.EthType), Punt: true, Drop: "larger than the MTU of the tunnel",
-		Doc: "The daemon answers fragmentation needed (RFC 1191) or packet too big (RFC 8201)."}
+		Doc: "The daemon answers fragmentation needed (RFC 1191) or packet too big (RFC 8201): from the router that the packet crossed, or, if it crossed none, from the address that it is for."}
 	SizeFits = &Rule{ID: 141, Name: "size-fits", Table: TunnelSize, Next: tables(Encap),
 		Doc: "It fits."}
 
@@ -252,11 +264,12 @@ var Rules = []*Rule{
 	Connected, ReturnFixed, AskEdge, Static, Untunnel, NoRoute,
 	ReturnBy, ReturnAny, NoReturn,
 	NeighbourMAC, LearntNeighbour, Resolve, NoNeighbour,
-	Undnat, NoUndnat,
-	Answer, RestoredPing, RouterSays, RenumberedPing, RenumberedOther, Snat, WayBack, NoSnat,
+	UndnatError, Undnat, NoUndnat,
+	Answer, RestoredPing, RouterError, RouterSays, RenumberedPing, RenumberedOther, Snat, WayBack, NoSnat,
 	HairpinSnat, RenumberedHairpin, RenumberedLost, NoHairpin,
 	IsTranslated, Renumber, Untranslated, NotTranslated,
-	LeaveRouter, NoPeer,
+	CheckNext, LeaveRouter, NoPeer,
+	NextExceeded, NextFits, NextUnknown,
 	TunnelLoop, HandOn, CheckSize, ToEncap,
 	SizeExceeded, SizeFits,
 	Encapsulate, EncapsulateVXLAN, NoTunnel,

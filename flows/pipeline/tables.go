@@ -21,12 +21,13 @@ var (
 	Hairpin      = Table{67, "hairpin", "Connections that came to an external address and go back to where they came from get that address as their source, so that the answer comes here."}
 	Translated   = Table{68, "translated", "What connection tracking could not translate goes no further: inside addresses do not leak."}
 	RouterOut    = Table{72, "router_out", "Leaving a router through one of its ports into the switch behind it."}
+	NextSize     = Table{74, "next_size", "Packets that do not fit into the network behind the port are answered with its MTU."}
 	TunnelOut    = Table{90, "tunnel_out", "Leaving for another chassis: loop guard and size check."}
-	TunnelSize   = Table{92, "tunnel_size", "Routed packets that do not fit into the tunnel are answered with the MTU."}
+	TunnelSize   = Table{92, "tunnel_size", "Packets that do not fit into the tunnel are answered with the MTU."}
 	Encap        = Table{94, "encap", "Network id, port keys and flags are written into the tunnel header."}
 	Deliver      = Table{100, "deliver", "(switch, port key) to the OpenFlow port: the only place where ofports of workloads stand."}
 )
 
 // Tables lists every table.
 var Tables = []Table{Classify, TunnelIn, PortSecurity, Responder, NDReply, L2Lookup, RouterIn, UnSNAT, DNAT, RouterLocal, Route, Return, Neighbour,
-	UnDNAT, SNAT, Hairpin, Translated, RouterOut, TunnelOut, TunnelSize, Encap, Deliver}
+	UnDNAT, SNAT, Hairpin, Translated, RouterOut, NextSize, TunnelOut, TunnelSize, Encap, Deliver}
