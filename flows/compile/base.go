@@ -31,6 +31,7 @@ func compileBase(_ memo.Reader, _ string) Output {
 		pipeline.RouterTagged.Flow(any.Masked(of.VLANTCI, of.U(tagged), of.U(tagged))),
 		pipeline.RouterAccept.Flow(any.IPv4(), pipeline.To(pipeline.UnSNAT)),
 		pipeline.RouterAccept.Flow(any.IPv6(), pipeline.To(pipeline.UnSNAT)),
+		pipeline.ExternalFits.Flow(any, pipeline.Again(pipeline.UnSNAT)),
 		pipeline.NoUnsnat.Flow(any, pipeline.To(pipeline.DNAT)),
 		pipeline.NoDnat.Flow(any, pipeline.To(pipeline.RouterLocal)),
 		pipeline.NoUndnat.Flow(any, pipeline.To(pipeline.SNAT)),
@@ -72,8 +73,6 @@ func newPing(m of.Match) of.Match {
 
 // ICMPv6 types (RFC 4861 section 4, RFC 4443 section 4, RFC 3810 section 5).
 const (
-	icmp6Unreachable = 1
-	icmp6Parameter   = 4
 	icmp6EchoRequest = 128
 	icmp6EchoReply   = 129
 	icmp6MLDReport   = 131

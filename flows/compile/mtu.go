@@ -45,3 +45,34 @@ func leave(o *Output, out of.Match, mtu int, actions []of.Action) {
 	}
 	o.add(pipeline.NextFits.Flow(out, actions...))
 }
+
+// insideMTU is what fits into every network behind a pinned router that is no physical one; 0: anything.
+func insideMTU(r memo.Reader, lr *model.LogicalRouter) int {
+	smallest := 0
+	for _, k := range r.List(indexRouterPorts, lr.Name) {
+		rp := getRouterPort(r, k.ID)
+		if rp == nil {
+			continue
+		}
+		peer := switchPeer(r, rp)
+		if peer == nil || hasPatch(r, peer.Switch) {
+			continue
+		}
+		if ls := getSwitch(r, peer.Switch); ls != nil {
+			if mtu := nextMTU(r, lr, ls); smallest == 0 || mtu > 0 && mtu < smallest {
+				smallest = mtu
+			}
+		}
+	}
+	return smallest
+}
+
+// exceeded answers packets for the external addresses of a router that do not fit inside.
+func exceeded(o *Output, in of.Match, mtu int) {
+	if mtu == 0 {
+		return
+	}
+	for _, ip := range []of.Match{in.IPv4(), in.IPv6()} {
+		o.add(pipeline.ExternalExceeded.Flow(pipeline.TooBig.Is(ip, 1), pipeline.TooBigToDaemon(pipeline.PuntNextTooBig, mtu)))
+	}
+}

@@ -41,6 +41,9 @@ func compileNAT(r memo.Reader, id string) Output {
 	if n.FromOutside() {
 		translateDestination(r, &o, in, zone, lr, n)
 	}
+	if insideMTU(r, lr) > 0 {
+		o.add(pipeline.CheckExternal.Flow(toPrefix(in, host(n.External)), larger(insideMTU(r, lr)), pipeline.To(pipeline.ExternalSize)))
+	}
 	if !isOwn(r, lr, n.External) {
 		o.add(pipeline.ForExternal.Flow(toPrefix(in, host(n.External))))
 	}
@@ -108,11 +111,12 @@ func compileTranslating(r memo.Reader, o *Output, lr *model.LogicalRouter) {
 	}
 	in := pipeline.Datapath.Is(of.Match{}, uint64(lr.ID))
 	answer := of.U(of.CTTrk | of.CTRpl)
+	exceeded(o, in, insideMTU(r, lr))
 	o.add(pipeline.Answer.Flow(in.Masked(of.CTState, answer, answer), pipeline.To(pipeline.RouterOut)))
 	zone := natZone(lr.ID)
 	if destination {
 		hairpins(r, o, in, lr.Name)
-		for _, e := range append(icmpErrors(in, true), icmpErrors(in, false)...) {
+		for _, e := range icmpErrors(in) {
 			o.add(pipeline.UndnatError.Flow(e, ct(of.CT{Zone: zone.dnat, NAT: &of.NAT{Type: of.NATExisting}}, pipeline.SNAT)))
 		}
 	}
@@ -132,23 +136,21 @@ func compileTranslating(r memo.Reader, o *Output, lr *model.LogicalRouter) {
 		for _, n := range rp.Networks {
 			own := host(n.Addr())
 			o.add(pipeline.RouterSays.Flow(fromPrefix(in, own), pipeline.To(pipeline.RouterOut)))
-			for _, e := range icmpErrors(in, n.Addr().Is4()) {
+			if !n.Addr().Is4() {
+				continue
+			}
+			for _, e := range icmpErrors(in) {
 				o.add(pipeline.RouterError.Flow(fromPrefix(e, own), ct(of.CT{Zone: zone.snat, NAT: &of.NAT{Type: of.NATExisting}}, pipeline.RouterOut)))
 			}
 		}
 	}
 }
 
-// icmpErrors match the errors of IPv4 (RFC 792) or IPv6 (RFC 4443 section 2.1) that quote a packet.
-func icmpErrors(in of.Match, v4 bool) (errors []of.Match) {
-	if v4 {
-		for _, t := range []uint64{icmpUnreachable, icmpTimeExceeded, icmpParameter} {
-			errors = append(errors, in.ICMP4().Eq(of.ICMPType, of.U(t)))
-		}
-		return errors
-	}
-	for t := uint64(icmp6Unreachable); t <= icmp6Parameter; t++ {
-		errors = append(errors, in.ICMP6().Eq(of.ICMPv6Type, of.U(t)))
+// icmpErrors match the errors of IPv4 that quote a packet (RFC 792). Those of IPv6 are left as they are: the userspace datapath of
+// Open vSwitch 3.1 damages what they quote of TCP and UDP when it translates it.
+func icmpErrors(in of.Match) (errors []of.Match) {
+	for _, t := range []uint64{icmpUnreachable, icmpTimeExceeded, icmpParameter} {
+		errors = append(errors, in.ICMP4().Eq(of.ICMPType, of.U(t)))
 	}
 	return errors
 }

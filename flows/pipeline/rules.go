@@ -106,6 +106,8 @@ var (
 		Doc: "Loopback, multicast, broadcast or unspecified addresses where a router must not see them (RFC 1812 section 5.3.7, RFC 4291 section 2.5)."}
 	RouterSpoofed = &Rule{ID: 82, Name: "router-spoofed", Table: RouterIn, Priority: 90, Match: fields(of.Metadata, of.EthType, of.IPSrc, of.IPv6Src), Drop: "packet claims to be from the router",
 		Doc: "The router's own address as source can only be forged."}
+	CheckExternal = &Rule{ID: 206, Name: "check-external", Table: RouterIn, Priority: 20, Match: fields(of.Metadata, of.EthType, of.IPDst, of.IPv6Dst), Next: tables(ExternalSize),
+		Doc: "A packet for an external address, which will go inside, is compared with what fits there."}
 	RouterAccept = &Rule{ID: 83, Name: "router-accept", Table: RouterIn, Priority: 10, Match: fields(of.EthType), Next: tables(UnSNAT),
 		Doc: "IPv4 and IPv6 enter the router."}
 	RouterNotIP = &Rule{ID: 84, Name: "router-not-ip", Table: RouterIn, Drop: "not IP",
@@ -121,6 +123,11 @@ var (
 		Doc: "The answer to a ping that got another identifier: the daemon gives it its own one back."}
 	NoDnat = &Rule{ID: 88, Name: "no-dnat", Table: DNAT, Next: tables(RouterLocal),
 		Doc: "Not to such an address."}
+
+	ExternalExceeded = &Rule{ID: 207, Name: "external-exceeded", Table: ExternalSize, Priority: 100, Match: fields(of.Metadata, of.Reg10, of.EthType), Punt: true, Drop: "larger than what fits inside",
+		Doc: "The daemon answers fragmentation needed (RFC 1191) or packet too big (RFC 8201)."}
+	ExternalFits = &Rule{ID: 208, Name: "external-fits", Table: ExternalSize, Next: tables(UnSNAT),
+		Doc: "It fits."}
 
 	EchoReply = &Rule{ID: 90, Name: "echo-reply", Table: RouterLocal, Priority: 100, Match: fields(of.Metadata, of.EthType, of.IPProto, of.IPDst, of.IPv6Dst, of.ICMPType, of.ICMPCode, of.ICMPv6Type, of.ICMPv6Code, of.IPFrag), Next: tables(RouterOut),
 		Doc: "An echo request to one of the router's addresses is answered through the port that it came from (RFC 792, RFC 4443 section 4.2)."}
@@ -168,7 +175,7 @@ var (
 
 	Undnat = &Rule{ID: 115, Name: "undnat", Table: UnDNAT, Priority: 100, Match: fields(of.Metadata, of.EthType, of.IPSrc, of.IPv6Src), Next: tables(SNAT),
 		Doc: "A packet of an inside address that connections from outside go to: if it belongs to one, its source becomes the external address."}
-	UndnatError = &Rule{ID: 204, Name: "undnat-error", Table: UnDNAT, Priority: 120, Match: fields(of.Metadata, of.EthType, of.IPProto, of.ICMPType, of.ICMPv6Type), Next: tables(SNAT),
+	UndnatError = &Rule{ID: 204, Name: "undnat-error", Table: UnDNAT, Priority: 120, Match: fields(of.Metadata, of.EthType, of.IPProto, of.ICMPType), Next: tables(SNAT),
 		Doc: "An ICMP error of a router inside, or of this one: if it is about a packet of a connection from outside, the packet that it quotes gets its external address back, so that its sender knows it."}
 	NoUndnat = &Rule{ID: 116, Name: "no-undnat", Table: UnDNAT, Next: tables(SNAT),
 		Doc: "Not from such an address: no connection tracking."}
@@ -176,7 +183,7 @@ var (
 		Doc: "An answer of a connection that was translated has got its addresses back already: it is no connection from inside, whatever its source is now."}
 	RestoredPing = &Rule{ID: 170, Name: "restored-ping", Table: SNAT, Priority: 700, Match: fields(of.Metadata, of.Reg11), Next: tables(RouterOut),
 		Doc: "As answer, for the answer to a ping that the daemon has given its identifier back."}
-	RouterError = &Rule{ID: 205, Name: "router-error", Table: SNAT, Priority: 660, Match: fields(of.Metadata, of.EthType, of.IPSrc, of.IPv6Src, of.IPProto, of.ICMPType, of.ICMPv6Type), Next: tables(RouterOut),
+	RouterError = &Rule{ID: 205, Name: "router-error", Table: SNAT, Priority: 660, Match: fields(of.Metadata, of.EthType, of.IPSrc, of.IPProto, of.ICMPType), Next: tables(RouterOut),
 		Doc: "An ICMP error of the router itself: if it is about an answer to a connection from inside, the packet that it quotes gets its external address back."}
 	RouterSays = &Rule{ID: 171, Name: "router-says", Table: SNAT, Priority: 650, Match: fields(of.Metadata, of.EthType, of.IPSrc, of.IPv6Src), Next: tables(RouterOut),
 		Doc: "What the router itself says (ICMP errors) is not translated."}
@@ -257,9 +264,10 @@ var Rules = []*Rule{
 	Tagged, OwnAddressAsked, ARPResponder, NDResponder, Learn, UnknownARP, UnknownND, NotAsked,
 	NDAdvertiseAll, NDAdvertise, NDBroken,
 	Remember, ToLocalPort, ToRemotePort, ByGateway, ToRouter, UnboundDestination, FloodFromTunnel, Flood, FromPatch, ToPatch, PatchByGateway, UnknownDestination,
-	RouterTagged, Martian, RouterSpoofed, RouterAccept, RouterNotIP,
+	RouterTagged, Martian, RouterSpoofed, CheckExternal, RouterAccept, RouterNotIP,
 	Unsnat, NoUnsnat,
 	PingReply, Dnat, NoDnat,
+	ExternalExceeded, ExternalFits,
 	EchoReply, PortUnreachable, ForRouter, ForExternal, TTLExpired, LinkLocal, ToRoute,
 	Connected, ReturnFixed, AskEdge, Static, Untunnel, NoRoute,
 	ReturnBy, ReturnAny, NoReturn,

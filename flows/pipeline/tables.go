@@ -12,6 +12,7 @@ var (
 	RouterIn     = Table{40, "router_in", "Sanity of what enters a router."}
 	UnSNAT       = Table{41, "unsnat", "Replies to connections that left with an external address get their inside address back."}
 	DNAT         = Table{42, "dnat", "Connections to an external address go to the one inside."}
+	ExternalSize = Table{43, "external_size", "Packets for an external address that would not fit inside are answered before they are translated, so that their sender knows what is quoted."}
 	RouterLocal  = Table{44, "router_local", "Packets for the router itself: echo is answered, the rest is refused; expired TTL."}
 	Route        = Table{56, "route", "Longest prefix match: out-port and next hop."}
 	Return       = Table{57, "return", "Replies of addresses that have external ones at several edges: back to the edge that the connection came in through."}
@@ -29,5 +30,5 @@ var (
 )
 
 // Tables lists every table.
-var Tables = []Table{Classify, TunnelIn, PortSecurity, Responder, NDReply, L2Lookup, RouterIn, UnSNAT, DNAT, RouterLocal, Route, Return, Neighbour,
+var Tables = []Table{Classify, TunnelIn, PortSecurity, Responder, NDReply, L2Lookup, RouterIn, UnSNAT, DNAT, ExternalSize, RouterLocal, Route, Return, Neighbour,
 	UnDNAT, SNAT, Hairpin, Translated, RouterOut, NextSize, TunnelOut, TunnelSize, Encap, Deliver}
