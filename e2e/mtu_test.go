@@ -102,7 +102,10 @@ func (f *fleet) uploads(from, to *lab.Workload, own, external netip.Addr) {
 	f.t.Helper()
 	const port = 7070
 	var listener net.Listener
-	f.check(to.InNet(func() (err error) { listener, err = net.Listen("tcp", netip.AddrPortFrom(own, port).String()); return err }))
+	f.check(to.InNet(func() (err error) {
+		listener, err = net.Listen("tcp", netip.AddrPortFrom(own, port).String())
+		return err
+	}))
 	defer listener.Close()
 	sent := make([]byte, 1<<20)
 	source := rand.NewChaCha8([32]byte{})
