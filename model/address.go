@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // MaxAddresses is the largest number of addresses of a port. It keeps the transaction that adds a port within the
@@ -145,4 +146,28 @@ func validateSubnet(p netip.Prefix) error {
 		return fmt.Errorf("invalid CIDR address %q: bits are set behind the prefix, the network is %s", p, p.Masked())
 	}
 	return nil
+}
+
+// FullLength is an address with all its leading zeros, such as 010.020.001.001, so that
+// addresses of a family sort as text.
+func FullLength(a netip.Addr) string {
+	if a.Is4() {
+		b := a.As4()
+		return fmt.Sprintf("%03d.%03d.%03d.%03d", b[0], b[1], b[2], b[3])
+	}
+	return a.StringExpanded()
+}
+
+// ParseFullLength reads what FullLength writes.
+func ParseFullLength(text string) (netip.Addr, error) {
+	if strings.Contains(text, ":") {
+		return netip.ParseAddr(text)
+	}
+	parts := strings.Split(text, ".")
+	for i, p := range parts {
+		if parts[i] = strings.TrimLeft(p, "0"); parts[i] == "" {
+			parts[i] = "0"
+		}
+	}
+	return netip.ParseAddr(strings.Join(parts, "."))
 }

@@ -8,7 +8,8 @@ import (
 // Claims are the things that only one object may have, as text: the object's VNI or id (vni/00ff01), its name among all
 // ports (port/…), and its key, addresses and MAC within its switch or router (key/switch/LS-A/00001, ip/switch/LS-A/…). Of
 // NAT rules it is what would make a translation ambiguous: whose connections get another source (inside/router/LR/prefix),
-// and where connections to an external address go (outside/router/LR/address). A route claims nothing that another one
+// and where connections to an external address go (outside/router/LR/address). Of a switch with subnets from pools it is
+// those (prefix/POOL/first address/length). A route claims nothing that another one
 // could have; its entry under its port (outport/router/LR/port/route) tells that the port is in use.
 //
 // Two objects with a claim in common are in conflict. The store keeps one key for each claim; whoever reads a store
@@ -16,7 +17,11 @@ import (
 func Claims(o Object) []string {
 	switch o := o.(type) {
 	case *LogicalSwitch:
-		return []string{ClaimVNI(o.VNI)}
+		out := []string{ClaimVNI(o.VNI)}
+		for _, s := range o.Pools {
+			out = append(out, ClaimPrefix(s.Pool, s.Subnet))
+		}
+		return out
 	case *LogicalRouter:
 		return []string{ClaimVNI(o.ID)}
 	case *LogicalSwitchPort:

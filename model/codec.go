@@ -12,6 +12,8 @@ import (
 // New makes an empty object of a kind; nil if there is no such kind.
 func New(k Kind) Object {
 	switch k {
+	case KindPool:
+		return new(Pool)
 	case KindSwitch:
 		return new(LogicalSwitch)
 	case KindSwitchPort:

@@ -23,6 +23,7 @@ var documentKinds = []struct {
 	kind Kind
 	name string
 }{
+	{KindPool, "Pool"},
 	{KindSwitch, "LogicalSwitch"},
 	{KindRouter, "LogicalRouter"},
 	{KindRouterPort, "LogicalRouterPort"},
@@ -303,7 +304,7 @@ func (in *reading) object(d document) error {
 	if err := decodeStrict(text, o); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	if err := validateDraft(o); err != nil {
+	if err := ValidateDraft(o); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if in.seen[o.Ref()] {
@@ -346,14 +347,12 @@ func fieldsOf(kind Kind, d document) (map[string]json.RawMessage, error) {
 	return fields, nil
 }
 
-// validateDraft validates an object of which what the store chooses may be missing.
-func validateDraft(o Object) error {
+// ValidateDraft validates an object of which what the store chooses may be missing.
+func ValidateDraft(o Object) error {
 	mac := MAC{0xf2, 0, 0, 0, 0, 1}
 	switch o := o.(type) {
 	case *LogicalSwitch:
-		c := *o
-		c.VNI = max(c.VNI, 1)
-		return c.Validate()
+		return o.validateDraft()
 	case *LogicalRouter:
 		c := *o
 		c.ID = max(c.ID, 1)

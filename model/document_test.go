@@ -12,7 +12,10 @@ import (
 func everyKind() []Object {
 	addr, net := netip.MustParseAddr, netip.MustParsePrefix
 	return []Object{
-		&LogicalSwitch{Name: "LS A", VNI: 0xff01, Subnets: []netip.Prefix{net("10.0.0.0/24"), net("2001:db8::/64")}, MTU: 1400, Tags: []string{"red", "on"}},
+		&Pool{Name: "v4", Prefixes: []netip.Prefix{net("10.0.0.0/8")}, Length: 24, Reserved: []netip.Prefix{net("10.1.0.0/16")}, Strategy: StrategyRandom, Seed: 1,
+			Quarantine: new(int64), IPv6Template: addr("1000::1:0.0.0.0"), Driver: "netbox", Tags: []string{"red"}},
+		&LogicalSwitch{Name: "LS A", VNI: 0xff01, Subnets: []netip.Prefix{net("10.0.0.0/24"), net("2001:db8::/64")}, MTU: 1400, MACPrefix: "02",
+			Pools: []SubnetSource{{Pool: "v4", Length: 24, Subnet: net("10.0.0.0/24")}}, Tags: []string{"red", "on"}},
 		&LogicalRouter{Name: "LR", ID: 7, Chassis: "hv1", Tags: []string{"red"}},
 		&LogicalRouterPort{Router: "LR", Name: "LR_to_LS A", Key: 1, MAC: MAC{0xf2, 1, 10, 0, 0, 1}, Networks: []netip.Prefix{net("10.0.0.1/24")}, Peer: "LS A_to_LR", Tags: []string{"x"}},
 		&LogicalSwitchPort{Switch: "LS A", Name: "LS A_to_LR", Key: 2, MAC: MAC{0xf2, 1, 10, 0, 0, 1}, IPs: []netip.Addr{addr("10.0.0.1")}, Type: PortRouter, Peer: "LR_to_LS A"},

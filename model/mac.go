@@ -121,3 +121,57 @@ func hashMAC(network, seed string, attempt int) MAC {
 	h := sha256.Sum256([]byte(fmt.Sprintf("%s/%s/%d", network, seed, attempt)))
 	return MAC{0xf6, h[0], h[1], h[2], h[3], h[4]}
 }
+
+// MACPrefix is the first octets of MACs, one to three of them, such as 02:42:ac; empty: none.
+type MACPrefix string
+
+// maxMACPrefix leaves three octets to be chosen.
+const maxMACPrefix = 3
+
+// ParseMACPrefix reads one to three pairs of hexadecimal digits separated by ":".
+func ParseMACPrefix(text string) (MACPrefix, error) {
+	p := MACPrefix(strings.ToLower(strings.TrimSuffix(text, ":")))
+	if p == "" {
+		return "", fmt.Errorf("invalid MAC prefix %q: one to three octets are expected, such as 02:42:ac", text)
+	}
+	return p, p.validate()
+}
+
+// octets are the bytes of the prefix; ok is false if it is not in its canonical form.
+func (p MACPrefix) octets() (b []byte, ok bool) {
+	for part := range strings.SplitSeq(string(p), ":") {
+		octet, err := hex.DecodeString(part)
+		if err != nil || len(octet) != 1 || strings.ToLower(part) != part {
+			return nil, false
+		}
+		b = append(b, octet...)
+	}
+	return b, len(b) <= maxMACPrefix
+}
+
+func (p MACPrefix) validate() error {
+	if p == "" {
+		return nil
+	}
+	b, ok := p.octets()
+	switch {
+	case !ok:
+		return fmt.Errorf("invalid MAC prefix %q: one to three octets are expected, such as 02:42:ac", string(p))
+	case b[0]&1 != 0:
+		return fmt.Errorf("invalid MAC prefix %q: it is multicast", string(p))
+	}
+	return nil
+}
+
+// PortMAC is the MAC of a switch port for which none was given: the prefix and as many bytes of a hash of network and name
+// as are missing; without a prefix it is DerivePortMAC's. A higher attempt gives another one.
+func (p MACPrefix) PortMAC(network, name string, ips []netip.Addr, attempt int) MAC {
+	b, ok := p.octets()
+	if p == "" || !ok {
+		return DerivePortMAC(network, name, ips, attempt)
+	}
+	m := MAC{}
+	h := sha256.Sum256([]byte(fmt.Sprintf("%s/%s/%d", network, name, attempt)))
+	copy(m[copy(m[:], b):], h[:])
+	return m
+}

@@ -185,7 +185,10 @@ func addrs(list ...string) (out []netip.Addr) {
 func samples() map[string]Object {
 	mac := MAC{2, 0, 0, 0, 0, 1}
 	return map[string]Object{
-		"switch":      &LogicalSwitch{Name: "LS", VNI: 0xffffff, Subnets: prefixes("10.0.0.0/24", "2001:db8::/64"), MTU: 1400, Tags: []string{"a"}},
+		"switch": &LogicalSwitch{Name: "LS", VNI: 0xffffff, Subnets: prefixes("10.0.0.0/24", "2001:db8::/64"), MTU: 1400, Tags: []string{"a"}},
+		"pooled": &LogicalSwitch{Name: "LS", VNI: 2, Subnets: prefixes("10.0.0.0/26", "2001:db8:1::/64"), MACPrefix: "02:42",
+			Pools: []SubnetSource{{Pool: "v4", Length: 26, Subnet: netip.MustParsePrefix("10.0.0.0/26")}, {Pool: "v6", Subnet: netip.MustParsePrefix("2001:db8:1::/64")}}},
+		"pool":        samplePool(),
 		"plain":       &LogicalSwitch{Name: "LS", VNI: 1},
 		"vif":         &LogicalSwitchPort{Switch: "LS", Name: "p", Key: 1, MAC: mac, IPs: addrs("10.0.0.1", "2001:db8::1"), Type: PortVIF, NoPortSecurity: true, Tags: []string{"x"}},
 		"pure L2":     &LogicalSwitchPort{Switch: "LS", Name: "p", Key: MaxPortKey, MAC: mac, Type: PortVIF},
@@ -204,6 +207,12 @@ func samples() map[string]Object {
 	}
 }
 
+func samplePool() *Pool {
+	quarantine := int64(60)
+	return &Pool{Name: "v4", Prefixes: prefixes("172.16.0.0/12", "10.0.0.0/16"), Length: 26, Reserved: prefixes("172.16.0.0/24"), Strategy: StrategyRandom, Seed: 7,
+		Quarantine: &quarantine, IPv6Template: netip.MustParseAddr("1000::1:0.0.0.0"), Driver: "netbox", Tags: []string{"t"}}
+}
+
 func TestObjects_survive_being_written_and_read(t *testing.T) {
 	for name, o := range samples() {
 		b, err := Encode(o)
@@ -218,7 +227,7 @@ func TestObjects_survive_being_written_and_read(t *testing.T) {
 			t.Errorf("%s: %v %v", name, ref, err)
 		}
 	}
-	if len(Kinds()) != 8 {
+	if len(Kinds()) != 9 {
 		t.Errorf("kinds: %v", Kinds())
 	}
 	b, _ := Encode(samples()["patch"])
@@ -239,6 +248,8 @@ func TestInvalid_objects_are_refused_with_the_words_that_operators_know(t *testi
 	type LSP = *LogicalSwitchPort
 	type LRP = *LogicalRouterPort
 	type CH = *Chassis
+	type POOL = *Pool
+	long := int64(MaxQuarantine + 1)
 	for _, c := range []struct {
 		o     Object
 		words string
@@ -251,6 +262,30 @@ func TestInvalid_objects_are_refused_with_the_words_that_operators_know(t *testi
 		{with("switch", func(o LS) { o.Subnets = make([]netip.Prefix, 1) }), "invalid CIDR address"},
 		{with("switch", func(o LS) { o.MTU = 100 }), "invalid MTU"},
 		{with("switch", func(o LS) { o.Tags = []string{"a/b"} }), `"/" is not allowed`},
+		{with("pooled", func(o LS) { o.Pools[0].Pool = "a/b" }), "pool: invalid name"},
+		{with("pooled", func(o LS) { o.Pools[0].Subnet = netip.Prefix{} }), "is not a subnet of the switch"},
+		{with("pooled", func(o LS) { o.Subnets = o.Subnets[1:] }), "10.0.0.0/26 is not a subnet of the switch"},
+		{with("pooled", func(o LS) { o.Pools[1].Subnet = o.Pools[0].Subnet }), "two pools are given for it"},
+		{with("pooled", func(o LS) { o.Pools[1].Length = 129 }), "invalid prefix length 129"},
+		{with("pooled", func(o LS) { o.MACPrefix = "02:42:AC" }), "invalid MAC prefix"},
+		{with("pooled", func(o LS) { o.MACPrefix = "03" }), "it is multicast"},
+		{with("pooled", func(o LS) { o.MACPrefix = "02:00:00:00" }), "one to three octets"},
+		{with("pool", func(o POOL) { o.Name = "" }), "pool: a name is empty"},
+		{with("pool", func(o POOL) { o.Prefixes = nil }), "a pool has 1 to 64"},
+		{with("pool", func(o POOL) { o.Prefixes = prefixes("10.0.0.1/8") }), "bits are set behind the prefix"},
+		{with("pool", func(o POOL) { o.Prefixes = prefixes("10.0.0.0/8", "2001:db8::/32") }), "of one family"},
+		{with("pool", func(o POOL) { o.Prefixes = prefixes("10.0.0.0/8", "10.1.0.0/16") }), "overlaps"},
+		{with("pool", func(o POOL) { o.Length = 33 }), "gives out /12 to /32"},
+		{with("pool", func(o POOL) { o.Length = 11 }), "gives out /12 to /32"},
+		{with("pool", func(o POOL) { o.Reserved = prefixes("192.0.2.0/24") }), "it is not in the pool"},
+		{with("pool", func(o POOL) { o.Reserved = make([]netip.Prefix, 65) }), "65 prefixes are more than 64"},
+		{with("pool", func(o POOL) { o.Strategy = "best" }), "invalid strategy"},
+		{with("pool", func(o POOL) { o.Strategy = StrategyLowest }), "invalid seed 7"},
+		{with("pool", func(o POOL) { o.Quarantine = &long }), "invalid quarantine"},
+		{with("pool", func(o POOL) { o.IPv6Template = netip.MustParseAddr("ff02::1") }), "invalid IPv6 template"},
+		{with("pool", func(o POOL) { o.Prefixes, o.Reserved, o.Length = prefixes("2001:db8::/32"), nil, 0 }), "only a pool of IPv4"},
+		{with("pool", func(o POOL) { o.Driver = "../sh" }), "invalid driver"},
+		{with("pool", func(o POOL) { o.Tags = []string{""} }), "tag: a name is empty"},
 		{with("vif", func(o LSP) { o.Switch = "" }), "switch: a name is empty"},
 		{with("vif", func(o LSP) { o.Name = "a/b" }), `"/" is not allowed`},
 		{with("vif", func(o LSP) { o.Key = 0 }), "invalid port key"},

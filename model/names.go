@@ -73,7 +73,7 @@ func ParseRef(text string) (Ref, error) {
 
 // SpecKinds are the kinds that operators write.
 func SpecKinds() []Kind {
-	return []Kind{KindSwitch, KindSwitchPort, KindRouter, KindRouterPort, KindRoute, KindNAT}
+	return []Kind{KindPool, KindSwitch, KindSwitchPort, KindRouter, KindRouterPort, KindRoute, KindNAT}
 }
 
 // Kinds are all kinds.

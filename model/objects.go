@@ -44,6 +44,10 @@ type LogicalSwitch struct {
 	VNI VNI `json:"vni"`
 	// Subnets of the switch. None: addresses are given by hand, or the switch is pure L2.
 	Subnets []netip.Prefix `json:"subnets,omitempty"`
+	// Pools say which of the subnets were taken from which pool.
+	Pools []SubnetSource `json:"pools,omitempty"`
+	// MACPrefix begins the MACs of ports for which none is given; none: model.DerivePortMAC says how they are made.
+	MACPrefix MACPrefix `json:"macPrefix,omitempty"`
 	// MTU of the workloads' interfaces in bytes; 0 = computed from encapsulation and underlay.
 	MTU  int      `json:"mtu,omitempty"`
 	Tags []string `json:"tags,omitempty"`

@@ -19,6 +19,8 @@ func AddTag(o Object, tag string) {
 
 func tagsOf(o Object) *[]string {
 	switch o := o.(type) {
+	case *Pool:
+		return &o.Tags
 	case *LogicalSwitch:
 		return &o.Tags
 	case *LogicalSwitchPort:

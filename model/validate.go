@@ -52,6 +52,12 @@ func (o *LogicalSwitch) Validate() error {
 			}
 		}
 	}
+	if err := o.validateSources(); err != nil {
+		return err
+	}
+	if err := o.MACPrefix.validate(); err != nil {
+		return err
+	}
 	if o.MTU != 0 && (o.MTU < MinMTU || o.MTU > MaxMTU) {
 		return fmt.Errorf("invalid MTU %d: the limits are %d and %d", o.MTU, MinMTU, MaxMTU)
 	}

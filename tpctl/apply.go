@@ -48,7 +48,7 @@ off, apply the same again.`,
 				return a.dryRun(cmd, wanted, o)
 			}
 			return a.change(cmd, false, func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error) {
-				return o.carry(ctx, st, wanted, opts)
+				return a.carry(ctx, st, wanted, o, opts)
 			})
 		},
 	})
@@ -140,13 +140,13 @@ var verbWords = map[store.Verb]string{store.VerbCreate: "created", store.VerbUpd
 
 const nothingToChange = "nothing to change"
 
-func (o applyOptions) carry(ctx context.Context, st *store.Store, wanted []model.Object, opts []store.Option) (change, error) {
+func (a *app) carry(ctx context.Context, st *store.Store, wanted []model.Object, o applyOptions, opts []store.Option) (change, error) {
 	plan, err := o.plan(ctx, st, wanted)
 	if err != nil {
 		return change{}, err
 	}
 	var done []store.Step
-	rev, err := st.Carry(ctx, plan, func(steps []store.Step) { done = append(done, steps...) }, opts...)
+	rev, err := st.Carry(ctx, plan, func(steps []store.Step) { done = append(done, steps...) }, append(opts, a.prefixService())...)
 	if err != nil && len(done) > 0 {
 		return change{}, fmt.Errorf("%d of %d changes are made, apply again to go on: %w", len(done), len(plan.Steps), err)
 	}

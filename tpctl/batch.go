@@ -80,7 +80,7 @@ type action struct {
 }
 
 // batchNouns are those whose commands may be lines of a batch: they do nothing but read and write the store.
-var batchNouns = []string{"ls", "lsp", "lr", "lrp", "lsr", "lnat", "patchport", "edge", "ch"}
+var batchNouns = []string{"ls", "lsp", "lr", "lrp", "lsr", "lnat", "patchport", "edge", "ch", "pool", "subnet"}
 
 // lineParser turns lines into actions: it runs a command tree whose commands hand over what they would do.
 type lineParser struct {

@@ -121,7 +121,7 @@ func dependencies(o model.Object, needs, makes map[string]bool) (single bool) {
 			needs[addresses] = true // those chosen for the lines before
 		}
 	case *model.LogicalSwitch:
-		if single = o.VNI != 0; single {
+		if single = o.VNI != 0 || len(o.Pools) > 0; single {
 			makes["numbers"] = true
 		} else {
 			needs["numbers"] = true

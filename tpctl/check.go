@@ -182,7 +182,7 @@ func (f finding) word() string {
 // deletion is the command that deletes an object.
 func deletion(ref model.Ref) string {
 	nouns := map[model.Kind]string{model.KindSwitch: "ls", model.KindSwitchPort: "lsp", model.KindRouter: "lr",
-		model.KindRouterPort: "lrp", model.KindRoute: "lsr", model.KindNAT: "lnat", model.KindChassis: "ch"}
+		model.KindRouterPort: "lrp", model.KindRoute: "lsr", model.KindNAT: "lnat", model.KindPool: "pool", model.KindChassis: "ch"}
 	noun, ok := nouns[ref.Kind]
 	if !ok {
 		return ""

@@ -16,21 +16,20 @@ func (a *app) switchCommand() *cobra.Command {
 }
 
 func (a *app) switchAdd() *cobra.Command {
-	var subnets []string
-	var vni string
-	var mtu int
+	var o switchOptions
 	c := a.command(verb{
 		use: "add SWITCH", alias: "a", short: "Create a switch",
 		long: `Create a switch. It gets the lowest free network identifier (VNI) unless --vni names one.
-With --subnet, "lsp add" without an address takes a free one of each subnet.`,
+With --subnet, "lsp add" without an address takes a free one of each subnet. With --pool the subnet is the next free prefix of
+a pool ("tpctl pool"): POOL, POOL/LENGTH for another length than the pool's, or POOL=CIDR for a certain one.`,
 		min: 1, max: 1, wrong: "require a name",
 		run: func(cmd *cobra.Command, args []string) error {
-			ls, err := newSwitch(args[0], subnets, vni, mtu)
+			ls, err := newSwitch(args[0], o)
 			if err != nil {
 				return err
 			}
 			return a.add(cmd, []model.Object{ls}, func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error) {
-				made, revision, err := st.AddSwitch(ctx, ls, opts...)
+				made, revision, err := st.AddSwitch(ctx, ls, append(opts, a.prefixService())...)
 				if err != nil {
 					return change{}, err
 				}
@@ -38,23 +37,41 @@ With --subnet, "lsp add" without an address takes a free one of each subnet.`,
 			})
 		},
 	})
-	c.Flags().StringArrayVar(&subnets, "subnet", nil, "take addresses of ports from `CIDR` (one of each family)")
-	c.Flags().StringVar(&vni, "vni", "", "network identifier `N`, decimal or with 0x, 1 to 16777215")
-	c.Flags().IntVar(&mtu, "mtu", 0, "MTU of the workloads' interfaces in `bytes`, 0 = what the underlay allows")
+	c.Flags().StringArrayVar(&o.subnets, "subnet", nil, "take addresses of ports from `CIDR` (one of each family)")
+	c.Flags().StringArrayVar(&o.pools, "pool", nil, "take the next free prefix of `POOL` as a subnet; may be repeated")
+	c.Flags().StringVar(&o.vni, "vni", "", "network identifier `N`, decimal or with 0x, 1 to 16777215")
+	c.Flags().StringVar(&o.macPrefix, "mac-prefix", "", "begin the MACs of ports that have none given with these `octets`, such as 02:42:ac")
+	c.Flags().IntVar(&o.mtu, "mtu", 0, "MTU of the workloads' interfaces in `bytes`, 0 = what the underlay allows")
+	a.completeOption(c, "pool", poolNames)
 	return c
 }
 
-func newSwitch(name string, subnets []string, vni string, mtu int) (*model.LogicalSwitch, error) {
+// switchOptions are the options of ls add.
+type switchOptions struct {
+	subnets, pools []string
+	vni, macPrefix string
+	mtu            int
+}
+
+func newSwitch(name string, o switchOptions) (*model.LogicalSwitch, error) {
 	if err := checkNames(name); err != nil {
 		return nil, err
 	}
-	ls := &model.LogicalSwitch{Name: name, MTU: mtu}
+	ls := &model.LogicalSwitch{Name: name, MTU: o.mtu}
 	var err error
-	if ls.Subnets, err = parseSubnets(subnets); err != nil {
+	if ls.Subnets, err = parseSubnets(o.subnets); err != nil {
 		return nil, err
 	}
-	if vni != "" {
-		if ls.VNI, err = model.ParseVNI(vni); err != nil {
+	if ls.Pools, err = parseSources(o.pools); err != nil {
+		return nil, err
+	}
+	if o.vni != "" {
+		if ls.VNI, err = model.ParseVNI(o.vni); err != nil {
+			return nil, err
+		}
+	}
+	if o.macPrefix != "" {
+		if ls.MACPrefix, err = model.ParseMACPrefix(o.macPrefix); err != nil {
 			return nil, err
 		}
 	}
@@ -69,7 +86,7 @@ func (a *app) switchDel() *cobra.Command {
 		complete: completeAt(switchNames),
 		run: func(cmd *cobra.Command, args []string) error {
 			return a.change(cmd, recursive, func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error) {
-				revision, err := st.DeleteSwitch(ctx, args[0], recursive, opts...)
+				revision, err := st.DeleteSwitch(ctx, args[0], recursive, append(opts, a.prefixService())...)
 				return change{text: args[0] + " deleted", revision: revision}, err
 			})
 		},
@@ -114,6 +131,12 @@ func listSwitches(snap *store.Snapshot, name string) listing {
 		e := entry{name: ls.Name, view: viewSwitch(ls), fields: []field{{"id", ls.VNI.String()}}}
 		for _, p := range ls.Subnets {
 			e.fields = append(e.fields, field{"subnet", p.String()})
+		}
+		for _, p := range ls.Pools {
+			e.fields = append(e.fields, field{"pool", p.Pool + " " + p.Subnet.String()})
+		}
+		if ls.MACPrefix != "" {
+			e.fields = append(e.fields, field{"mac prefix", string(ls.MACPrefix)})
 		}
 		mtu := mtuText(ls.MTU)
 		if ls.MTU > 0 {

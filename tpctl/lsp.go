@@ -18,13 +18,17 @@ func (a *app) switchPortCommand() *cobra.Command {
 
 func (a *app) switchPortAdd() *cobra.Command {
 	security := onOff(true)
+	var ipv4, ipv6 string
 	c := a.command(verb{
 		use: "add SWITCH PORT [IP[,IP6]] [MAC] [PEER]", alias: "a", short: "Create a switch port",
 		long: `Create a switch port. Its name is what external_ids:iface-id of the workload's OVS interface says.
 
 Without IP, the port gets the lowest free address of each subnet of the switch (IPv6: the one that the workload makes
 itself from its MAC); a switch without subnets gives it none. "-" stands for an IP left out before a MAC.
-Without MAC, it is f2:01 followed by the IPv4 address, or made from the names of switch and port.
+--ipv4 and --ipv6 ask for an address of one family: "auto" is a free one of the switch's subnets, "eui64" the IPv6 address that
+the workload makes itself from its MAC (SLAAC), an address is that one; a family that is not asked for is left out then.
+Without MAC, it is f2:01 followed by the IPv4 address, or made from the names of switch and port; it begins
+with the MAC prefix of the switch if that has one.
 With PEER, the name of a router port, it is the switch's side of a link.
 IP 255.255.255.255 with MAC ff:ff:ff:ff:ff:ee makes a patch port: unknown and outer traffic leaves through it. The pair
 of patch interfaces is made by hand then; "patchport add" has the chassis make it.`,
@@ -35,17 +39,72 @@ of patch interfaces is made by hand then; "patchport add" has the chassis make i
 			if err != nil {
 				return err
 			}
-			return a.add(cmd, []model.Object{lsp}, func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error) {
+			families, err := wantedFamilies(lsp, ipv4, ipv6)
+			if err != nil {
+				return err
+			}
+			add := func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error) {
+				if families != nil {
+					opts = append(opts, store.FromSubnets(*families))
+				}
 				made, revision, err := st.AddSwitchPort(ctx, lsp, opts...)
 				if err != nil {
 					return change{}, err
 				}
 				return change{text: createdText(made), revision: revision, view: viewSwitchPort(made, nil)}, nil
-			})
+			}
+			if families != nil {
+				return a.change(cmd, false, add)
+			}
+			return a.add(cmd, []model.Object{lsp}, add)
 		},
+	})
+	c.Flags().StringVar(&ipv4, "ipv4", "", "IPv4 address: `auto|ADDRESS`")
+	c.Flags().StringVar(&ipv6, "ipv6", "", "IPv6 address: `eui64|auto|ADDRESS`")
+	a.completeOption(c, "ipv4", func(context.Context, *store.Store, []string) ([]string, error) { return []string{autoAddress}, nil })
+	a.completeOption(c, "ipv6", func(context.Context, *store.Store, []string) ([]string, error) {
+		return []string{eui64Address, autoAddress}, nil
 	})
 	c.Flags().Var(&security, "port-security", "whether the port may send from its own addresses only: `on|off`")
 	return c
+}
+
+// Values of --ipv4 and --ipv6.
+const (
+	autoAddress  = "auto"
+	eui64Address = "eui64"
+)
+
+// wantedFamilies reads --ipv4 and --ipv6: it adds the addresses that are given to the port and returns which families the store
+// chooses an address of; nil if it is not told, or everything is given.
+func wantedFamilies(lsp *model.LogicalSwitchPort, ipv4, ipv6 string) (*store.Families, error) {
+	if ipv4 == "" && ipv6 == "" {
+		return nil, nil
+	}
+	if lsp.Type != model.PortVIF || len(lsp.IPs) > 0 {
+		return nil, usagef("--ipv4 and --ipv6 stand in place of IP, on a port of a workload")
+	}
+	f := store.Families{IPv4: ipv4 == autoAddress, IPv6: ipv6 == autoAddress || ipv6 == eui64Address, EUI64: ipv6 == eui64Address}
+	for _, x := range []struct {
+		text   string
+		v4, is bool
+	}{{ipv4, true, f.IPv4}, {ipv6, false, f.IPv6}} {
+		if x.text == "" || x.is {
+			continue
+		}
+		addr, err := model.ParseIP(x.text)
+		if err != nil {
+			return nil, err
+		}
+		if addr.Is4() != x.v4 {
+			return nil, fmt.Errorf("invalid IP %q: it is of the other family", addr)
+		}
+		lsp.IPs = append(lsp.IPs, addr)
+	}
+	if f == (store.Families{}) {
+		return nil, nil
+	}
+	return &f, nil
 }
 
 // newSwitchPort makes a port of SWITCH PORT [IP[,IP6]] [MAC] [PEER].

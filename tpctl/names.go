@@ -2,6 +2,7 @@ package tpctl
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -109,6 +110,28 @@ func memberNames(ctx context.Context, st *store.Store, _ []string) ([]string, er
 
 func prefixNames(ctx context.Context, st *store.Store, _ []string) ([]string, error) {
 	return st.Prefixes(ctx, maxPrefixes)
+}
+
+func poolNames(ctx context.Context, st *store.Store, _ []string) ([]string, error) {
+	snap, err := st.Snapshot(ctx, model.KindPool)
+	if err != nil {
+		return nil, err
+	}
+	return namesOf(snap.Pools(), func(o *model.Pool) string { return o.Name }), nil
+}
+
+// subnetsOfSwitch proposes the subnets of the switch that was named before.
+func subnetsOfSwitch(ctx context.Context, st *store.Store, before []string) ([]string, error) {
+	snap, err := st.Snapshot(ctx, model.KindSwitch)
+	if err != nil {
+		return nil, err
+	}
+	for _, ls := range snap.Switches() {
+		if ls.Name == before[0] {
+			return namesOf(ls.Subnets, netip.Prefix.String), nil
+		}
+	}
+	return nil, nil
 }
 
 func switchNames(ctx context.Context, st *store.Store, _ []string) ([]string, error) {

@@ -71,6 +71,9 @@ Exit codes: 0 done, 1 invalid or refused, 2 wrong usage, 3 not found, 4 conflict
 	root.AddCommand(
 		a.switchCommand(),
 		a.switchPortCommand(),
+		a.subnetCommand(),
+		a.poolCommand(),
+		a.ipCommand(),
 		a.routerCommand(),
 		a.routerPortCommand(),
 		a.routeCommand(),

@@ -21,6 +21,11 @@ type Option func(*options)
 type options struct {
 	waiter string
 	pools  []Pool
+	// service gives out the prefixes of pools with a driver
+	service PrefixService
+	// families of which the port gets an address; nil: all
+	families  *Families
+	macPrefix model.MACPrefix
 }
 
 // WithWaiter puts the request of a waiter into the same transaction as the change; Await with the same id then waits for
@@ -34,9 +39,12 @@ func collect(opts []Option) (o options) {
 	return o
 }
 
-// AddSwitch stores a new switch. A VNI of 0 is replaced by the lowest free one. It returns what was stored and the
-// revision. Errors: ErrInvalid, ErrExists, ErrConflict (VNI given and taken), ErrExhausted.
+// AddSwitch stores a new switch. A VNI of 0 is replaced by the lowest free one; subnets of pools that are not said are the
+// next free ones. It returns what was stored and the revision. Errors: ErrNotFound (pool), ErrInvalid, ErrExists, ErrConflict (VNI given and taken), ErrExhausted.
 func (s *Store) AddSwitch(ctx context.Context, o *model.LogicalSwitch, opts ...Option) (*model.LogicalSwitch, int64, error) {
+	if opt := collect(opts); len(o.Pools) > 0 {
+		return s.addSourced(ctx, o, opt)
+	}
 	return addNumbered(ctx, s, *o, o.VNI, collect(opts), func(o *model.LogicalSwitch, v model.VNI) model.Object { o.VNI = v; return o })
 }
 
@@ -85,7 +93,7 @@ func addNumbered[T any](ctx context.Context, s *Store, o T, given model.VNI, opt
 }
 
 // AddSwitchPort stores a new port of a switch. Filled in: the key, if 0, with the lowest free one; the MAC, if none is
-// given, as model.DerivePortMAC says; the type, if empty, with vif; the IPs of a vif, if there are none, with a free one
+// given, as model.MACPrefix.PortMAC says for the prefix of the switch; the type, if empty, with vif; the IPs of a vif, if there are none, with a free one
 // of each subnet of the switch (alloc.Pool) or as FromPools says. It returns what was stored and the revision.
 // Errors: ErrInvalid, ErrNotFound (switch), ErrExists (name), ErrConflict (IP, MAC, key given and taken), ErrExhausted.
 func (s *Store) AddSwitchPort(ctx context.Context, o *model.LogicalSwitchPort, opts ...Option) (*model.LogicalSwitchPort, int64, error) {
@@ -94,12 +102,8 @@ func (s *Store) AddSwitchPort(ctx context.Context, o *model.LogicalSwitchPort, o
 		base.Type = model.PortVIF
 	}
 	opt := collect(opts)
-	if base.Type == model.PortVIF && len(base.IPs) == 0 && len(opt.pools) == 0 {
-		subnets, err := s.subnetsOf(ctx, base.Switch)
-		if err != nil {
-			return nil, 0, err
-		}
-		opt.pools = poolsOf(subnets)
+	if err := s.chooseFor(ctx, &base, &opt); err != nil {
+		return nil, 0, err
 	}
 	if len(opt.pools) > 0 {
 		return s.addAutomatic(ctx, base, opt.pools, opt)
@@ -112,7 +116,7 @@ func (s *Store) AddSwitchPort(ctx context.Context, o *model.LogicalSwitchPort, o
 			p := base
 			p.Key = key
 			if derive {
-				p.MAC = model.DerivePortMAC(p.Switch, p.Name, p.IPs, attempt)
+				p.MAC = opt.macPrefix.PortMAC(p.Switch, p.Name, p.IPs, attempt)
 			}
 			return &p
 		},

@@ -52,7 +52,7 @@ func addresses(in model.Ref, from Pool) (pool numbers, first netip.Addr) {
 	return numbers{reserved: slices.Compact(pool.reserved), what: "address in " + subnet.String(), first: 0, last: alloc.Distance(first, last),
 		claim: func(n uint32) string { return model.ClaimIP(in, alloc.Offset(first, n)) },
 		number: func(tail string) (uint32, error) {
-			a, err := parseFullLength(tail)
+			a, err := model.ParseFullLength(tail)
 			return alloc.Distance(first, a), err
 		}}, first
 }

@@ -31,7 +31,7 @@ func (s *Store) AddNAT(ctx context.Context, o *model.NATRule, opts ...Option) (i
 // chosen. It returns what was stored and the revision. About forty objects fit.
 // Errors: ErrInvalid, ErrNotFound (what one refers to), ErrExists, ErrConflict, ErrExhausted.
 func (s *Store) AddAll(ctx context.Context, objects []model.Object, opts ...Option) ([]model.Object, int64, error) {
-	b := batch{store: s, refs: map[model.Ref]bool{}, free: s.free}
+	b := batch{store: s, refs: map[model.Ref]bool{}, free: s.free, macPrefix: s.macPrefixOf}
 	for _, o := range objects {
 		if b.refs[o.Ref()] {
 			return nil, 0, refuse(ErrExists, "%s exists: it is given twice", o.Ref().Name)
@@ -80,6 +80,8 @@ type batch struct {
 	derived    bool // MACs were derived, so other ones may be taken
 	// free finds up to n numbers, at least one, the lowest first.
 	free func(ctx context.Context, space numbers, n int) ([]uint32, error)
+	// macPrefix is what MACs of a switch begin with.
+	macPrefix func(ctx context.Context, ls string) (model.MACPrefix, error)
 }
 
 // fill copies the objects and gives them numbers and MACs. chosen are the claims on the numbers.
@@ -101,7 +103,11 @@ func (b *batch) fill(ctx context.Context, objects []model.Object) (made []model.
 			peers[p.Peer] = p
 		}
 	}
-	b.derive(made, peers)
+	prefixes, err := b.macPrefixes(ctx, made)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.derive(made, peers, prefixes)
 	if err := b.number(ctx, vnis(), len(vniFor), func(i int, n uint32) { *vniFor[i] = model.VNI(n) }, chosen); err != nil {
 		return nil, nil, err
 	}
@@ -132,11 +138,49 @@ func copied(o model.Object) (model.Object, *model.VNI, *model.PortKey) {
 	return o, nil, nil
 }
 
+// macPrefixes are what the MACs begin with that ports without one will get, by switch. A switch that is missing or cannot be read
+// has none; whether that matters is for guards to say.
+func (b *batch) macPrefixes(ctx context.Context, made []model.Object) (map[string]model.MACPrefix, error) {
+	out := map[string]model.MACPrefix{}
+	for _, o := range made {
+		if ls, ok := o.(*model.LogicalSwitch); ok {
+			out[ls.Name] = ls.MACPrefix
+		}
+	}
+	for _, o := range made {
+		p, ok := o.(*model.LogicalSwitchPort)
+		if !ok || !p.MAC.IsZero() || p.Type == model.PortPatch {
+			continue
+		}
+		if _, known := out[p.Switch]; known {
+			continue
+		}
+		prefix, err := b.macPrefix(ctx, p.Switch)
+		if err != nil {
+			return nil, err
+		}
+		out[p.Switch] = prefix
+	}
+	return out, nil
+}
+
+// macPrefixOf is what the MACs of a switch begin with.
+func (s *Store) macPrefixOf(ctx context.Context, ls string) (model.MACPrefix, error) {
+	o, _, err := s.switchAt(ctx, ls)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return o.MACPrefix, nil
+}
+
 // derive gives ports without a MAC one; the router's port of a link gets that of the switch's.
-func (b *batch) derive(made []model.Object, peers map[string]*model.LogicalSwitchPort) {
+func (b *batch) derive(made []model.Object, peers map[string]*model.LogicalSwitchPort, prefixes map[string]model.MACPrefix) {
 	for _, o := range made {
 		if p, ok := o.(*model.LogicalSwitchPort); ok && p.MAC.IsZero() && p.Type != model.PortPatch {
-			p.MAC, b.derived = model.DerivePortMAC(p.Switch, p.Name, p.IPs, b.macAttempt), true
+			p.MAC, b.derived = prefixes[p.Switch].PortMAC(p.Switch, p.Name, p.IPs, b.macAttempt), true
 		}
 	}
 	for _, o := range made {
@@ -185,6 +229,9 @@ func (b *batch) guards(made []model.Object, chosen map[string]bool) ([]guard, er
 		if ref.Kind.HasParent() {
 			parent := parentOf(o)
 			needs(parent, refuse(ErrNotFound, "%s %s not found", parent.Kind, parent.Name))
+		}
+		if ls, ok := o.(*model.LogicalSwitch); ok && len(ls.Pools) > 0 {
+			return nil, refuse(ErrInvalid, "switch %s takes subnets from pools, so it is added alone", ls.Name)
 		}
 		if r, ok := o.(*model.StaticRoute); ok {
 			needs(model.Ref{Kind: model.KindRouterPort, Parent: r.Router, Name: r.OutPort}, refuse(ErrNotFound, "outport %s not found in router %s", r.OutPort, r.Router))
@@ -269,6 +316,9 @@ func (s *Store) deletion(ctx context.Context, ref model.Ref, listed map[model.Re
 	if err != nil {
 		return nil, nil, err
 	}
+	if ref.Kind == model.KindPool {
+		return s.poolDeletion(ctx, o)
+	}
 	ops, err := s.removal(ctx, o)
 	if err != nil {
 		return nil, nil, err
@@ -285,8 +335,7 @@ func (s *Store) deletion(ctx context.Context, ref model.Ref, listed map[model.Re
 				return nil, nil, remaining(ref)
 			}
 		}
-		guards = append(guards, guard{cmp: clientv3.Compare(clientv3.ModRevision(folder).WithPrefix(), "<", h.revision+1), key: folder, prefix: true,
-			explain: func(*mvccpb.KeyValue) error { return nil }}) // if it does not hold: errRaced
+		guards = append(guards, older(folder, h.revision))
 	}
 	return ops, guards, nil
 }

@@ -21,6 +21,8 @@ type Bulk struct {
 
 	mu     sync.Mutex
 	spaces map[string]*reserve // by numbers.what
+	// macPrefixes of the switches that were looked up, by name.
+	macPrefixes map[string]model.MACPrefix
 }
 
 // reserve is what is known of a space of numbers.
@@ -33,13 +35,33 @@ type reserve struct {
 const reserveSize = 256
 
 // Bulk begins a bulk addition.
-func (s *Store) Bulk() *Bulk { return &Bulk{store: s, spaces: map[string]*reserve{}} }
+func (s *Store) Bulk() *Bulk {
+	return &Bulk{store: s, spaces: map[string]*reserve{}, macPrefixes: map[string]model.MACPrefix{}}
+}
 
 // Forget drops the numbers that were looked up in advance: call it after something else allocated numbers.
 func (b *Bulk) Forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.spaces)
+	clear(b.macPrefixes)
+}
+
+// macPrefix is what MACs of a switch begin with; each switch is looked up once.
+func (b *Bulk) macPrefix(ctx context.Context, ls string) (model.MACPrefix, error) {
+	b.mu.Lock()
+	p, known := b.macPrefixes[ls]
+	b.mu.Unlock()
+	if known {
+		return p, nil
+	}
+	p, err := b.store.macPrefixOf(ctx, ls)
+	if err == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.macPrefixes[ls] = p
+	}
+	return p, err
 }
 
 // Weight is how much of a transaction an object takes, beside one for each thing that it belongs to or refers to; a
@@ -73,7 +95,7 @@ type taken struct {
 
 // Prepare does for new objects what AddAll does before its transaction. Numbers are handed out in the order of the calls.
 func (b *Bulk) Prepare(ctx context.Context, objects []model.Object) (*Addition, error) {
-	a := &Addition{bulk: b, objects: objects, batch: batch{store: b.store, refs: map[model.Ref]bool{}}}
+	a := &Addition{bulk: b, objects: objects, batch: batch{store: b.store, refs: map[model.Ref]bool{}, macPrefix: b.macPrefix}}
 	a.batch.free = func(ctx context.Context, space numbers, n int) ([]uint32, error) {
 		found, err := b.take(ctx, space, n)
 		for _, number := range found {

@@ -13,10 +13,19 @@ import (
 
 // DeleteSwitch removes a switch and gives its VNI back. With ports left it refuses (ErrChildren) unless recursive is
 // set: then the ports go first, together with the router ports at the other end of its links and the static routes
-// through those, in transactions of limited size. If that is interrupted, calling it again goes on. It returns the revision of the last transaction.
+// through those, in transactions of limited size. Prefixes of pools go into quarantine. If that is interrupted, calling it again goes on. It returns the revision of the last transaction.
 // Errors: ErrNotFound, ErrChildren.
 func (s *Store) DeleteSwitch(ctx context.Context, name string, recursive bool, opts ...Option) (int64, error) {
-	return s.deleteParent(ctx, model.Ref{Kind: model.KindSwitch, Name: name}, recursive, collect(opts))
+	ref, opt := model.Ref{Kind: model.KindSwitch, Name: name}, collect(opts)
+	o, err := s.load(ctx, ref)
+	if err != nil {
+		return 0, err
+	}
+	rev, err := s.deleteParent(ctx, ref, recursive, opt)
+	if ls, ok := o.object.(*model.LogicalSwitch); ok && err == nil {
+		err = s.giveBack(ctx, opt.service, ls, nil)
+	}
+	return rev, err
 }
 
 // DeleteRouter removes a router and gives its id back; it refuses while ports, static routes or NAT rules are left unless
@@ -112,11 +121,19 @@ func (s *Store) removal(ctx context.Context, o stored) ([]clientv3.Op, error) {
 			return nil, err
 		}
 		for _, key := range keys {
-			ops = append(ops, s.releaseOf(o.ref, key))
+			op, err := s.releasing(ctx, o.ref, key)
+			if err != nil {
+				return nil, err
+			}
+			ops = append(ops, op)
 		}
 	} else {
 		for _, claim := range model.Claims(o.object) {
-			ops = append(ops, s.releaseOf(o.ref, s.keys.unique(claim)))
+			op, err := s.releasing(ctx, o.ref, s.keys.unique(claim))
+			if err != nil {
+				return nil, err
+			}
+			ops = append(ops, op)
 		}
 	}
 	switch o.ref.Kind {
@@ -162,7 +179,7 @@ func foldersOfClaims(ref model.Ref) []string {
 		p := model.Ref{Kind: model.KindRouter, Name: ref.Parent}.String() + "/"
 		return []string{"outport/" + p, "inside/" + p, "outside/" + p}
 	}
-	return []string{"vni/"}
+	return []string{"vni/", "prefix/"}
 }
 
 func inParent(parent model.Ref) []string {

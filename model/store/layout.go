@@ -1,7 +1,6 @@
 package store
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 
@@ -19,6 +18,7 @@ const DefaultPrefix = "/tuplenet"
 //	chassis/<system-id>             what a node is
 //	binding/<lsp>                   where a port is
 //	unique/<claim>                  exists = taken; its value is the owner (model.Ref.String)
+//	poollength/<pool>/<length>      a prefix of that length was taken from the pool once
 //	live/<system-id>                leased: the daemon is alive, and who it is
 //	seen/<system-id>                leased for long: its lease tells when the daemon was last alive
 //	status/<system-id>              leased: what is applied, problems
@@ -49,39 +49,17 @@ func (l layout) status(chassis string) string    { return l.root + "status/" + c
 func (l layout) sync(id string) string           { return l.root + "sync/" + id }
 func (l layout) asks(chassis string) string      { return l.root + "ask/" + chassis + "/" }
 func (l layout) note(plugin, name string) string { return l.root + "note/" + plugin + "/" + name }
+func (l layout) lengths(pool string) string      { return l.root + "poollength/" + pool + "/" }
 func (l layout) answers(id string) string        { return l.root + "answer/" + id + "/" }
 
 // unique is the key of a claim. Addresses in it are written at full length, so that the keys sort as they do.
 func (l layout) unique(claim string) string {
 	if i := strings.LastIndexByte(claim, '/') + 1; strings.HasPrefix(claim, "ip/") {
 		if a, err := netip.ParseAddr(claim[i:]); err == nil {
-			claim = claim[:i] + fullLength(a)
+			claim = claim[:i] + model.FullLength(a)
 		}
 	}
 	return l.root + "unique/" + claim
-}
-
-// fullLength is an address with all its leading zeros: 010.020.001.001.
-func fullLength(a netip.Addr) string {
-	if a.Is4() {
-		b := a.As4()
-		return fmt.Sprintf("%03d.%03d.%03d.%03d", b[0], b[1], b[2], b[3])
-	}
-	return a.StringExpanded()
-}
-
-// parseFullLength reads what fullLength writes.
-func parseFullLength(text string) (netip.Addr, error) {
-	if strings.Contains(text, ":") {
-		return netip.ParseAddr(text)
-	}
-	parts := strings.Split(text, ".")
-	for i, p := range parts {
-		if parts[i] = strings.TrimLeft(p, "0"); parts[i] == "" {
-			parts[i] = "0"
-		}
-	}
-	return netip.ParseAddr(strings.Join(parts, "."))
 }
 
 // nodes is the range of what nodes write of themselves that others follow: bindings and chassis. The two folders are

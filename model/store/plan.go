@@ -134,6 +134,8 @@ func completed(o, old model.Object) model.Object {
 		*key = *oldKey
 	}
 	switch o := o.(type) {
+	case *model.LogicalSwitch:
+		completeSources(o, old.(*model.LogicalSwitch))
 	case *model.LogicalSwitchPort:
 		old := old.(*model.LogicalSwitchPort)
 		if o.MAC.IsZero() && o.Type != model.PortPatch {
@@ -171,8 +173,8 @@ func (p *Plan) order(have map[model.Ref]stored) {
 			used[model.Ref{Kind: model.KindRouter, Name: r.Router}] = true
 		}
 	}
-	up := map[model.Kind]int{model.KindSwitch: 0, model.KindRouter: 1, model.KindRouterPort: 2, model.KindSwitchPort: 3,
-		model.KindRoute: 4, model.KindNAT: 5, model.KindChassis: 6, model.KindBinding: 7}
+	up := map[model.Kind]int{model.KindPool: 0, model.KindSwitch: 1, model.KindRouter: 2, model.KindRouterPort: 3,
+		model.KindSwitchPort: 4, model.KindRoute: 5, model.KindNAT: 6, model.KindChassis: 7, model.KindBinding: 8}
 	place := func(s Step) int {
 		switch {
 		case s.Verb == VerbDelete && used[s.Ref]:
@@ -201,6 +203,7 @@ func (s *Store) Carry(ctx context.Context, p *Plan, done func([]Step), opts ...O
 		done = func([]Step) {}
 	}
 	rev = p.Revision
+	service := collect(opts).service
 	for rest := p.Steps; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].Verb == rest[0].Verb && rest[n].Ref.Kind == rest[0].Ref.Kind {
@@ -208,11 +211,11 @@ func (s *Store) Carry(ctx context.Context, p *Plan, done func([]Step), opts ...O
 		}
 		switch rest[0].Verb {
 		case VerbDelete:
-			rev, err = s.carryDeletes(ctx, rest[:n], done)
+			rev, err = s.carryDeletes(ctx, rest[:n], done, service)
 		case VerbUpdate:
-			rev, err = s.carryUpdates(ctx, rest[:n], done)
+			rev, err = s.carryUpdates(ctx, rest[:n], done, service)
 		default:
-			rev, err = s.carryCreates(ctx, rest[:n], done)
+			rev, err = s.carryCreates(ctx, rest[:n], done, service)
 		}
 		if err != nil {
 			return rev, err
@@ -225,7 +228,7 @@ func (s *Store) Carry(ctx context.Context, p *Plan, done func([]Step), opts ...O
 	return rev, err
 }
 
-func (s *Store) carryDeletes(ctx context.Context, steps []Step, done func([]Step)) (int64, error) {
+func (s *Store) carryDeletes(ctx context.Context, steps []Step, done func([]Step), service PrefixService) (int64, error) {
 	refs := make([]model.Ref, len(steps))
 	for i, step := range steps {
 		refs[i] = step.Ref
@@ -233,12 +236,13 @@ func (s *Store) carryDeletes(ctx context.Context, steps []Step, done func([]Step
 	rev, err := s.DeleteAll(ctx, refs)
 	if err == nil {
 		done(steps)
+		err = s.giveAllBack(ctx, service, steps)
 	}
 	return rev, err
 }
 
 // carryCreates adds objects of one kind.
-func (s *Store) carryCreates(ctx context.Context, steps []Step, done func([]Step)) (rev int64, err error) {
+func (s *Store) carryCreates(ctx context.Context, steps []Step, done func([]Step), service PrefixService) (rev int64, err error) {
 	var pending []Step
 	weight := 0
 	flush := func() error {
@@ -278,7 +282,7 @@ func (s *Store) carryCreates(ctx context.Context, steps []Step, done func([]Step
 		return rev, err
 	}
 	for _, step := range alone { // last, so that no address is chosen that another object asks for
-		if rev, err = s.carryAlone(ctx, &step); err != nil {
+		if rev, err = s.carryAlone(ctx, &step, service); err != nil {
 			return rev, fmt.Errorf("%s: %w", step.Ref, err)
 		}
 		done([]Step{step})
@@ -286,14 +290,18 @@ func (s *Store) carryCreates(ctx context.Context, steps []Step, done func([]Step
 	return rev, nil
 }
 
-// isAlone tells whether an object is not added together with others: nodes write it, or its addresses are to be chosen.
+// isAlone tells whether an object is not added together with others: nodes write it, or its addresses or subnets are to be
+// chosen.
 func isAlone(o model.Object) bool {
+	if ls, ok := o.(*model.LogicalSwitch); ok && len(ls.Pools) > 0 {
+		return true
+	}
 	p, ok := o.(*model.LogicalSwitchPort)
 	return !isSpec(o.Ref().Kind) || ok && p.Type == model.PortVIF && p.IPs == nil
 }
 
 // carryAlone adds such an object.
-func (s *Store) carryAlone(ctx context.Context, step *Step) (rev int64, err error) {
+func (s *Store) carryAlone(ctx context.Context, step *Step, service PrefixService) (rev int64, err error) {
 	switch o := step.New.(type) {
 	case *model.Chassis:
 		return s.PutChassis(ctx, o)
@@ -303,6 +311,8 @@ func (s *Store) carryAlone(ctx context.Context, step *Step) (rev int64, err erro
 		}
 	case *model.LogicalSwitchPort:
 		step.New, rev, err = s.AddSwitchPort(ctx, o)
+	case *model.LogicalSwitch:
+		step.New, rev, err = s.AddSwitch(ctx, o, WithPrefixService(service))
 	}
 	return rev, err
 }

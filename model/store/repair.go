@@ -33,6 +33,9 @@ func (s *Store) Misclaims(ctx context.Context) (out []Misclaim, err error) {
 	for _, kv := range kvs {
 		key := string(kv.Key)
 		if strings.HasPrefix(key, folder) {
+			if strings.HasPrefix(string(kv.Value), quarantined) {
+				continue // nobody's, and of no use to anybody yet
+			}
 			keys[key] = Misclaim{Claim: strings.TrimPrefix(key, folder), Owner: string(kv.Value), rev: kv.ModRevision}
 			continue
 		}

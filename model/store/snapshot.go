@@ -130,6 +130,9 @@ func (s *Store) walkAt(ctx context.Context, ranges []keyRange, rev int64, each f
 	return h, nil
 }
 
+// Pools are sorted by name.
+func (s *Snapshot) Pools() []*model.Pool { return objects[*model.Pool](s, "") }
+
 // Switches are sorted by name.
 func (s *Snapshot) Switches() []*model.LogicalSwitch { return objects[*model.LogicalSwitch](s, "") }
 

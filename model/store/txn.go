@@ -23,6 +23,7 @@ type guard struct {
 	cmp     clientv3.Cmp
 	key     string
 	prefix  bool                            // the condition is on all keys that begin with key
+	end     string                          // if not empty, it is on all keys from key to end
 	explain func(kv *mvccpb.KeyValue) error // kv is nil if there is no such key
 }
 
@@ -115,6 +116,9 @@ func (s *Store) try(ctx context.Context, ch change, meta *metaRecord) (rev int64
 		read := clientv3.OpGet(g.key)
 		if g.prefix {
 			read = clientv3.OpGet(g.key, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+		}
+		if g.end != "" {
+			read = clientv3.OpGet(g.key, clientv3.WithRange(g.end), clientv3.WithLimit(1))
 		}
 		cmps, reads = append(cmps, g.cmp), append(reads, read)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"go.etcd.io/etcd/client/v3"
 
@@ -12,14 +13,15 @@ import (
 
 // carryUpdates replaces objects, in transactions of limited size. Objects that exchange names, addresses or numbers with each other
 // are in the same one.
-func (s *Store) carryUpdates(ctx context.Context, steps []Step, done func([]Step)) (rev int64, err error) {
+func (s *Store) carryUpdates(ctx context.Context, steps []Step, done func([]Step), service PrefixService) (rev int64, err error) {
 	var together []Step
 	commit := func() error {
 		if len(together) == 0 {
 			return nil
 		}
-		if rev, err = s.update(ctx, together); err == nil {
+		if rev, err = s.update(ctx, together, service); err == nil {
 			done(together)
+			err = s.giveAllBack(ctx, service, together)
 		}
 		together = nil
 		return err
@@ -89,30 +91,46 @@ func exchanging(steps []Step) (sets [][]Step) {
 }
 
 // update replaces objects in one transaction, if they are as they were when it was planned and what they newly claim is free.
-func (s *Store) update(ctx context.Context, steps []Step) (int64, error) {
+func (s *Store) update(ctx context.Context, steps []Step, service PrefixService) (int64, error) {
 	ch := change{what: "update " + steps[0].Ref.String()}
 	e := exchange{freed: map[string]model.Ref{}, taken: map[string]model.Ref{}, claims: map[string]string{}}
-	for _, step := range steps {
-		if err := s.updateOne(ctx, &ch, step, e); err != nil {
-			return 0, err
+	var asked []*sourcing
+	failed := func(err error) (int64, error) {
+		for _, t := range asked {
+			err = t.undo(ctx, err)
+		}
+		return 0, err
+	}
+	for i := range steps {
+		t := &sourcing{store: s, service: service, owner: steps[i].Ref.String(), spread: 1}
+		asked = append(asked, t)
+		if err := s.updateOne(ctx, &ch, &steps[i], e, t); err != nil {
+			return failed(err)
 		}
 	}
 	for key, owner := range e.taken {
-		if _, exchanged := e.freed[key]; !exchanged {
+		if _, exchanged := e.freed[key]; !exchanged && !strings.HasPrefix(e.claims[key], "prefix/") { // sourcing has guards for these
 			ch.guards = append(ch.guards, s.claimGuard(e.claims[key]))
 		}
 		ch.ops = append(ch.ops, clientv3.OpPut(key, owner.String()))
 	}
 	for key, owner := range e.freed {
 		if _, taken := e.taken[key]; !taken {
-			ch.ops = append(ch.ops, s.releaseOf(owner, key))
+			op, err := s.releasing(ctx, owner, key)
+			if err != nil {
+				return failed(err)
+			}
+			ch.ops = append(ch.ops, op)
 		}
 	}
 	rev, _, err := s.commit(ctx, ch)
 	if errors.Is(err, errRaced) {
-		return 0, refuse(ErrConflict, "%s or another object was changed meanwhile: plan again", steps[0].Ref)
+		err = refuse(ErrConflict, "%s or another object was changed meanwhile: plan again", steps[0].Ref)
 	}
-	return rev, err
+	if err != nil {
+		return failed(err)
+	}
+	return rev, nil
 }
 
 // exchange is what the objects of an update give up and take, by the keys of the claims, and whose it was or becomes.
@@ -122,10 +140,18 @@ type exchange struct {
 }
 
 // updateOne adds the replacement of one object to a change.
-func (s *Store) updateOne(ctx context.Context, ch *change, step Step, e exchange) error {
-	made, err := s.filled(ctx, step)
+func (s *Store) updateOne(ctx context.Context, ch *change, step *Step, e exchange, t *sourcing) error {
+	made, err := s.filled(ctx, *step)
 	if err != nil {
 		return err
+	}
+	if ls, ok := made.(*model.LogicalSwitch); ok && len(ls.Pools) > 0 {
+		old, _ := step.Old.(*model.LogicalSwitch)
+		if ls, err = t.fill(ctx, ls, old); err != nil {
+			return err
+		}
+		made, step.New = ls, ls
+		ch.guards, ch.ops = append(ch.guards, t.guards...), append(ch.ops, t.ops...)
 	}
 	value, err := model.Encode(made)
 	if err != nil {
@@ -172,7 +198,7 @@ func (s *Store) filled(ctx context.Context, step Step) (model.Object, error) {
 	if step.Old != nil {
 		return step.New, nil
 	}
-	b := batch{store: s, refs: map[model.Ref]bool{}, free: s.free}
+	b := batch{store: s, refs: map[model.Ref]bool{}, free: s.free, macPrefix: s.macPrefixOf}
 	made, _, err := b.fill(ctx, []model.Object{step.New})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,84 @@
+package ipam
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tuplenet/model"
+)
+
+// driver writes an executable and returns its pool and the directory.
+func driver(t *testing.T, script string) (*model.Pool, string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "d"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return &model.Pool{Name: "p", Driver: "d", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, dir
+}
+
+func TestU21_whatever_a_driver_does_is_one_line(t *testing.T) {
+	for name, c := range map[string]struct{ script, want string }{
+		"an error in the answer":     {`printf '%s' '{"error":"no\nroom"}'`, "driver d: no room"},
+		"and an exit code":           {`echo '{"error":"no room"}'; exit 3`, "driver d: no room"},
+		"an exit code and a word":    {`echo a >&2; echo 'it broke' >&2; exit 1`, "driver d: it broke"},
+		"an exit code and no word":   {`exit 7`, "driver d: exit status 7"},
+		"no answer":                  {`true`, "driver d: its answer is not what the protocol says"},
+		"more than an answer":        {`echo '{"subnet":"10.0.0.0/24"} {}'`, "something follows"},
+		"a field that is not known":  {`echo '{"subnets":[]}'`, "unknown field"},
+		"an answer without a subnet": {`echo '{}'`, "driver d: its answer has no subnet"},
+		"an answer without an end":   {`yes '{' | head -c 300000`, "not what the protocol says"},
+	} {
+		pool, dir := driver(t, c.script)
+		_, err := (&Drivers{Dir: dir}).Allocate(t.Context(), pool, "switch/x", 24, netip.Prefix{})
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestU21_a_driver_that_hangs_is_ended_with_what_it_started(t *testing.T) {
+	pool, dir := driver(t, `sh -c 'echo $$ > "$0.child"; exec sleep 600' "$0" & wait`)
+	child := filepath.Join(dir, "d.child")
+	begun := time.Now()
+	_, err := (&Drivers{Dir: dir, Timeout: 5 * time.Second}).Allocate(t.Context(), pool, "switch/x", 24, netip.Prefix{})
+	if err == nil || err.Error() != "driver d did not answer within 5s" {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took > time.Minute {
+		t.Errorf("it took %s", took)
+	}
+	text, err := os.ReadFile(child)
+	if err != nil {
+		t.Fatal("the driver did not get to start it: ", err)
+	}
+	for tick, end := time.NewTicker(20*time.Millisecond), time.After(time.Minute); ; {
+		if stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(text)) + "/stat"); err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("what the driver started still runs")
+		}
+	}
+}
+
+func TestU21_a_driver_reads_the_request_and_is_believed(t *testing.T) {
+	pool, dir := driver(t, `read -r r; case $r in
+*'"version":1,"operation":"allocate","pool":"p","prefixes":["10.0.0.0/8"],"owner":"switch/x","length":24'*) echo '{"subnet":"10.1.2.0/24"}';;
+*'"operation":"release"'*'"subnet":"10.1.2.0/24"'*) echo '{}';;
+*) echo "unexpected $r" >&2; exit 1;; esac`)
+	d := &Drivers{Dir: dir}
+	p, err := d.Allocate(t.Context(), pool, "switch/x", 24, netip.Prefix{})
+	if err != nil || p.String() != "10.1.2.0/24" {
+		t.Fatal(p, err)
+	}
+	if err := d.Release(t.Context(), pool, "switch/x", p); err != nil {
+		t.Fatal(err)
+	}
+}
