@@ -17,6 +17,7 @@ import (
 
 	"tuplenet/datapath/host"
 	"tuplenet/flows/compile"
+	"tuplenet/model"
 	"tuplenet/model/store"
 )
 
@@ -26,6 +27,10 @@ type Config struct {
 	// Interfaces are the devices whose addresses are the tunnel endpoints; IPs gives the addresses themselves instead.
 	Interfaces []string
 	IPs        []string
+	// Encaps are the encapsulations that other nodes may send to this one, the best first. VXLANPort is the UDP port of VXLAN, the same
+	// on all nodes.
+	Encaps    []string
+	VXLANPort uint16
 	// Endpoints of etcd, Prefix of the deployment's keys.
 	Endpoints []string
 	Prefix    string
@@ -85,7 +90,7 @@ type option struct{ flag, env string }
 
 // options are the environment variables of the flags. The names of the tutorial are kept.
 var options = []option{
-	{"interface", "TUPLENET_INTERFACE"}, {"ip", "TUPLENET_IP"}, {"host", "TUPLENET_HOST"}, {"prefix", "TUPLENET_PREFIX"},
+	{"interface", "TUPLENET_INTERFACE"}, {"ip", "TUPLENET_IP"}, {"encap", "TUPLENET_ENCAP"}, {"vxlan-port", "TUPLENET_VXLAN_PORT"}, {"host", "TUPLENET_HOST"}, {"prefix", "TUPLENET_PREFIX"},
 	{"cacert", "TUPLENET_CACERT"}, {"cert", "TUPLENET_CERT"}, {"key", "TUPLENET_KEY"}, {"user", "TUPLENET_USER"},
 	{"embedded-etcd", "TUPLENET_EMBEDDED_ETCD"}, {"embedded-listen", "TUPLENET_EMBEDDED_LISTEN"},
 	{"allow-store-reset", "TUPLENET_ALLOW_STORE_RESET"},
@@ -104,6 +109,8 @@ var exclusive = []string{"interface", "ip"}
 func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.Interfaces, "interface", nil, "device, or devices in order of preference, whose address is the tunnel endpoint")
 	fs.StringSliceVar(&c.IPs, "ip", nil, "tunnel endpoint ADDR[,ADDR6], instead of --interface")
+	fs.StringSliceVar(&c.Encaps, "encap", []string{string(model.EncapGeneve)}, "encapsulations that others may send to this node, the best first: geneve, vxlan")
+	fs.Uint16Var(&c.VXLANPort, "vxlan-port", vxlanUDPPort, "UDP port of VXLAN, the same on all nodes")
 	fs.StringSliceVar(&c.Endpoints, "host", []string{"127.0.0.1:2379"}, "etcd endpoints, HOST:PORT[,HOST:PORT…]")
 	fs.StringVar(&c.Prefix, "prefix", "/tuplenet", "prefix of the deployment's keys in etcd")
 	fs.StringVar(&c.CACert, "cacert", "", "file of the CA that etcd's certificate is checked with")
@@ -252,13 +259,7 @@ func plain(v any) (string, error) {
 
 // check says what is wrong, or makes the configuration complete.
 func (c *Config) check() error {
-	if len(c.Interfaces) == 0 && len(c.IPs) == 0 {
-		return errors.New("no tunnel endpoint: give --interface DEVICE or --ip ADDRESS")
-	}
-	if len(c.Interfaces) > 0 && len(c.IPs) > 0 {
-		return errors.New("--interface and --ip exclude each other")
-	}
-	if _, err := c.addresses(); err != nil {
+	if err := c.checkTunnels(); err != nil {
 		return err
 	}
 	if !compile.ValidHash(c.HashFunction) {
@@ -305,6 +306,23 @@ func (c *Config) check() error {
 		c.OpenFlowDir = filepath.Dir(c.OVSDB)
 	}
 	return nil
+}
+
+// checkTunnels says what is wrong with the tunnel endpoint and the encapsulations.
+func (c *Config) checkTunnels() error {
+	if len(c.Interfaces) == 0 && len(c.IPs) == 0 {
+		return errors.New("no tunnel endpoint: give --interface DEVICE or --ip ADDRESS")
+	}
+	if len(c.Interfaces) > 0 && len(c.IPs) > 0 {
+		return errors.New("--interface and --ip exclude each other")
+	}
+	if _, err := c.addresses(); err != nil {
+		return err
+	}
+	if c.VXLANPort == 0 {
+		return fmt.Errorf("VXLAN port 0: give a UDP port, such as %d", vxlanUDPPort)
+	}
+	return model.ValidateEncaps(c.encaps())
 }
 
 // checkIPFIX says what is wrong with the collector.

@@ -15,12 +15,14 @@ import (
 	"tuplenet/flows/memo"
 	"tuplenet/flows/of"
 	"tuplenet/flows/pipeline"
+	"tuplenet/model"
 )
 
-// edge is what the compiled outputs ask of a node beside flows: to watch other chassis, to make patch ports, to announce
+// edge is what the compiled outputs ask of a node beside flows: to have tunnels, to watch other chassis, to make patch ports, to announce
 // addresses. It belongs to the loop.
 type edge struct {
 	watch    counted[compile.Watch]
+	encaps   counted[model.Encap] // that others want to be sent
 	patches  counted[compile.Patch]
 	announce counted[compile.Announcement]
 	carries  counted[string] // ports in front of routers, to be bound
@@ -36,6 +38,7 @@ type edge struct {
 // take replaces what a unit asks for, and tells whether other ports are wanted now.
 func (e *edge) take(c memo.Change[compile.Output]) (ports bool) {
 	ports = e.watch.replace(c.Old.Watch, c.New.Watch)
+	ports = e.encaps.replace(c.Old.Tunnels, c.New.Tunnels) || ports
 	ports = e.patches.replace(c.Old.Patches, c.New.Patches) || ports
 	e.carries.replace(c.Old.Carries, c.New.Carries)
 	e.translations.wanted.replace(c.Old.Translations, c.New.Translations)
@@ -46,13 +49,13 @@ func (e *edge) take(c memo.Change[compile.Output]) (ports bool) {
 }
 
 // ports are the OVS ports that the node needs for its part in the network.
-func (e *edge) ports(interval time.Duration) []ovsdb.Port {
-	all := []ovsdb.Port{{Name: tunnelName, Type: "geneve", Owner: "tunnel", Options: map[string]string{"remote_ip": "flow", "key": "flow"}}}
+func (e *edge) ports(c *Config) []ovsdb.Port {
+	all := e.tunnels(c)
 	for w := range e.watch {
-		ms := fmt.Sprint(interval.Milliseconds())
+		ms := fmt.Sprint(c.BFDInterval.Milliseconds())
 		all = append(all, ovsdb.Port{
-			Name: watchName(w.Chassis), Type: "geneve", Owner: watchedBy + w.Chassis,
-			Options: map[string]string{"remote_ip": w.IP.String(), "key": "flow"},
+			Name: watchName(w.Chassis), Type: string(w.Encap), Owner: watchedBy + w.Chassis,
+			Options: c.tunnelOptions(w.Encap, w.IP.String()),
 			BFD:     map[string]string{"enable": "true", "min_rx": ms, "min_tx": ms},
 		})
 	}
@@ -79,7 +82,7 @@ func (e *edge) watched(f ovsdb.Facts, bridge string) map[string]compile.Watched 
 		if chassis, ok := strings.CutPrefix(i.Owner, watchedBy); ok && i.HasOFPort() && i.Bridge == bridge {
 			port := fmt.Sprint(i.Name, " ", i.OFPort)
 			reached[port] = e.reached[port] || i.BFD["state"] == "up"
-			found[chassis] = compile.Watched{OFPort: uint32(i.OFPort), New: !reached[port]}
+			found[chassis] = compile.Watched{OFPort: uint32(i.OFPort), New: !reached[port], Encap: model.Encap(i.Type)}
 			if reached[port] && i.BFD["state"] != "up" {
 				e.silent = append(e.silent, chassis)
 			}

@@ -11,9 +11,6 @@ import (
 	"tuplenet/model"
 )
 
-// tunnelName is the flow-based tunnel port.
-const tunnelName = "tuplenet-gnv"
-
 // localPorts are the logical ports that have an interface on the integration bridge.
 type localPorts struct {
 	present  map[string]uint64            // port → number of the interface's appearance
@@ -80,14 +77,7 @@ func (a *appearances) take(f ovsdb.Facts, bridge string) localPorts {
 func (l *loop) takeInterfaces(f ovsdb.Facts) {
 	l.wantPorts(f)
 	l.facts.SetWatched(l.edge.watched(f, l.cfg.Bridge))
-	was := l.tunnel
-	l.tunnel = 0
-	if i := f.Interfaces[tunnelName]; i.HasOFPort() && i.Bridge == l.cfg.Bridge {
-		l.tunnel = uint32(i.OFPort)
-	}
-	if was == 0 && l.tunnel != 0 {
-		l.neighbours.Refresh() // the switch learns neighbours only while it has a tunnel
-	}
+	l.takeTunnels(f)
 	l.ports = l.appeared.take(f, l.cfg.Bridge)
 	maps.DeleteFunc(l.bindings, func(port string, b status.Seen) bool {
 		return b.Chassis == "" && !l.holds(port)
@@ -101,7 +91,7 @@ func (l *loop) wantPorts(f ovsdb.Facts) {
 	if _, there := f.Bridges[l.cfg.Bridge]; there && l.progress.seq == 0 {
 		return
 	}
-	l.want(ovsdb.Desired{Bridge: l.cfg.Bridge, DatapathType: l.datapath(f), Ports: append(l.edge.ports(l.cfg.BFDInterval), l.untunnel.ports()...), IPFIX: l.ipfix()})
+	l.want(ovsdb.Desired{Bridge: l.cfg.Bridge, DatapathType: l.datapath(f), Ports: append(l.edge.ports(&l.cfg), l.untunnel.ports()...), IPFIX: l.ipfix()})
 }
 
 // ipfix is what the integration bridge tells about packets; nil = nothing.

@@ -66,7 +66,8 @@ type loop struct {
 	ports    localPorts
 	appeared appearances
 	desired  ovsdb.Desired
-	tunnel   uint32 // OpenFlow port, 0 while there is none
+	tunnel   uint32 // OpenFlow port of the Geneve tunnel, 0 while there is none
+	vxlan    uint32 // the same of VXLAN
 
 	endpoints counted[netip.Addr]
 	edge      edge
@@ -323,7 +324,7 @@ func (l *loop) sync() {
 
 // compileNode is what the compiler is told about the node.
 func (l *loop) compileNode() compile.Node {
-	n := compile.Node{Chassis: l.chassis, IPs: l.addrs, TunnelPort: l.tunnel, TunnelMTU: l.tunnelMTU(), Gateway: l.cfg.Gateway, HashFunction: l.cfg.HashFunction, Redirect: l.cfg.Redirect}
+	n := compile.Node{Chassis: l.chassis, IPs: l.addrs, Encaps: l.encaps(), TunnelPort: l.tunnel, VXLANPort: l.vxlan, TunnelMTU: l.tunnelMTU(), Gateway: l.cfg.Gateway, HashFunction: l.cfg.HashFunction, Redirect: l.cfg.Redirect}
 	l.untunnel.prepare(l.ovsFacts.get(), &n)
 	return n
 }
@@ -349,7 +350,7 @@ func (l *loop) publish(changes []memo.Change[compile.Output]) {
 	if last := l.progress.last(); l.progress.seq == 0 || len(changes) > 0 || last.rev != l.rev || !maps.Equal(last.ports, here) {
 		l.edge.translations.note(l.progress.seq + 1)
 		l.metered.handOver(l.progress.seq+1, time.Now())
-		l.applier.Commit(l.progress.record(commit{rev: l.rev, nodes: l.nodes, changed: ownersOf(changes), ports: here, tunnel: l.tunnel != 0}))
+		l.applier.Commit(l.progress.record(commit{rev: l.rev, nodes: l.nodes, changed: ownersOf(changes), ports: here, tunnel: l.missingTunnel() == ""}))
 		l.nodes = 0
 	}
 	if ports {

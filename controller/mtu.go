@@ -19,9 +19,6 @@ func underlayOf(c *model.Chassis) underlay {
 	return u
 }
 
-// encaps are the encapsulations that this node takes packets in.
-func (l *loop) encaps() []model.Encap { return []model.Encap{model.EncapGeneve} }
-
 // underlays are what the chassis of the deployment need, and the worst of it, found when it is asked for.
 type underlays struct {
 	of    map[string]underlay

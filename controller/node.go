@@ -160,7 +160,7 @@ func newLoop(cfg Config, log *slog.Logger, chassis string, db status.Store) (*lo
 		bindings: map[string]status.Seen{}, mine: map[string]bool{}, endpoints: counted[netip.Addr]{},
 		progress: progress{chassis: chassis},
 		untunnel: newUntunnel(cfg, log),
-		edge:     edge{watch: counted[compile.Watch]{}, patches: counted[compile.Patch]{}, announce: counted[compile.Announcement]{}, carries: counted[string]{}, translations: newTranslations(cfg.RunDir, log)},
+		edge:     edge{watch: counted[compile.Watch]{}, encaps: counted[model.Encap]{}, patches: counted[compile.Patch]{}, announce: counted[compile.Announcement]{}, carries: counted[string]{}, translations: newTranslations(cfg.RunDir, log)},
 	}
 	l.metered.Metrics = metrics.New(cfg.Version, l.reading)
 	return l, l.readHost()

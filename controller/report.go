@@ -71,8 +71,8 @@ func (l *loop) behind() string {
 		return "waiting to learn whether another host has this system-id"
 	case l.session.Load() == nil:
 		return "no connection to the switch at " + l.socket()
-	case l.tunnel == 0:
-		return "the tunnel port " + tunnelName + " has no port number"
+	case l.missingTunnel() != "":
+		return "the tunnel port " + l.missingTunnel() + " has no port number"
 	case l.slow:
 		return fmt.Sprintf("the switch has not acknowledged revision %d", l.progress.last().rev)
 	case !l.ready:

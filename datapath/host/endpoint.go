@@ -44,7 +44,7 @@ func CheckEndpoint(addr netip.Addr) error {
 	case !addr.IsValid():
 		reason = "not an address"
 	case addr.Zone() != "" || addr.IsLinkLocalUnicast():
-		reason = "link-local addresses have no meaning beyond one link"
+		reason = "link-local addresses have no meaning beyond one link, give a global or unique local one"
 	case addr.IsLoopback():
 		reason = "it is a loopback address"
 	case addr.IsMulticast() || addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):

@@ -20,6 +20,14 @@ const (
 	UnderlayDual Underlay = "dual"
 )
 
+// Variables of the environment by which all labs of a run are put on another ground, as the matrix of `make test-full` does.
+const (
+	// UnderlayVariable names the underlay of labs whose configuration does not.
+	UnderlayVariable = "TUPLENET_UNDERLAY"
+	// EncapVariable is the daemon's own: what it offers unless it is told otherwise.
+	EncapVariable = "TUPLENET_ENCAP"
+)
+
 // EtcdPlace tells where StartEtcd runs etcd.
 type EtcdPlace string
 
@@ -41,7 +49,7 @@ type Config struct {
 	Hosts []string
 	// Edges are those of Hosts that lead to the outside world, which exists if there are any; see Outside.
 	Edges []Edge
-	// Underlay is UnderlayIPv4 by default.
+	// Underlay is what UnderlayVariable says by default, else UnderlayIPv4.
 	Underlay Underlay
 	// UnderlayMTU in bytes; default 1500.
 	UnderlayMTU int
@@ -96,7 +104,14 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Edges = edges
 	if c.Underlay == "" {
+		c.Underlay = Underlay(os.Getenv(UnderlayVariable))
+	}
+	switch c.Underlay {
+	case "":
 		c.Underlay = UnderlayIPv4
+	case UnderlayIPv4, UnderlayIPv6, UnderlayDual:
+	default:
+		return c, fmt.Errorf("underlay %q is none of %s, %s, %s", c.Underlay, UnderlayIPv4, UnderlayIPv6, UnderlayDual)
 	}
 	if c.UnderlayMTU == 0 {
 		c.UnderlayMTU = 1500
