@@ -27,6 +27,8 @@ type notes struct {
 	unbound []string
 	status  *model.Status
 	writes  int // of the status
+
+	switches []string // of the presence
 }
 
 func (n *notes) PutChassis(_ context.Context, c *model.Chassis) (int64, error) {
@@ -34,6 +36,13 @@ func (n *notes) PutChassis(_ context.Context, c *model.Chassis) (int64, error) {
 	defer n.mu.Unlock()
 	n.chassis = c
 	return 1000, nil
+}
+
+func (n *notes) PutPresence(_ context.Context, _ string, switches []string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.switches = switches
+	return nil
 }
 
 func (n *notes) Bind(_ context.Context, port, chassis string, _ int64) (int64, error) {

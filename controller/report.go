@@ -33,6 +33,7 @@ func (l *loop) report() {
 	for p := range l.edge.carries {
 		s.Present[p] = true
 	}
+	s.Switches = l.switchesOf(s.Present)
 	for p := range s.Ready {
 		s.Bindings[p] = l.binding(p)
 	}
@@ -46,6 +47,18 @@ func (l *loop) report() {
 	} else {
 		l.supervisor.status(s.Status.Behind)
 	}
+}
+
+// switchesOf are the switches of ports, sorted.
+func (l *loop) switchesOf(ports map[string]bool) []string {
+	switches := []string{}
+	for p := range ports {
+		if o, ok := l.facts.Holder(model.ClaimPort(p)).(*model.LogicalSwitchPort); ok {
+			switches = append(switches, o.Switch)
+		}
+	}
+	slices.Sort(switches)
+	return slices.Compact(switches)
 }
 
 // say shows how the node is to who asks it.

@@ -91,9 +91,12 @@ func (s *soak) auditsFoundNothing() {
 				s.t.Errorf("%s: the audit found %d flows or groups %s: %v", h.Name(), n, kind, a.Last)
 			}
 		}
-		if health := ask[model.NodeHealth](s.fleet, h, "health"); len(health.Problems) > 0 {
-			s.t.Errorf("%s has problems: %+v", h.Name(), health.Problems)
-		}
+		s.eventually(h.Name()+" to have no problems", func() error {
+			if health := ask[model.NodeHealth](s.fleet, h, "health"); len(health.Problems) > 0 {
+				return fmt.Errorf("%+v", health.Problems)
+			}
+			return nil
+		})
 	}
 }
 

@@ -91,7 +91,7 @@ func newSoak(t *testing.T, length time.Duration) *soak {
 // start starts the daemon of a host. The first one is never killed: what it holds in the end is compared with the beginning.
 func (s *soak) start(i int) {
 	s.t.Helper()
-	s.daemon(s.Hosts()[i], "ONDEMAND=0", "GATEWAY=1", "--metrics-listen", "127.0.0.1:9476", "--audit", "10s")
+	s.daemon(s.Hosts()[i], "ONDEMAND=0", "GATEWAY=1", "--metrics-listen", "127.0.0.1:9476", "--audit", "5s")
 	delete(s.down, i)
 }
 

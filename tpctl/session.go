@@ -100,7 +100,7 @@ func (a *app) change(cmd *cobra.Command, recursive bool, do func(ctx context.Con
 		if wait, err = beginWait(cmd.Context(), st, set.Wait); err != nil {
 			return err
 		}
-		opts = append(opts, store.WithWaiter(wait.id))
+		opts = append(opts, store.WithWaiter(wait.record(cmd.Context(), st).id))
 	}
 	done, err := do(cmd.Context(), st, opts...)
 	if err != nil {

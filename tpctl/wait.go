@@ -18,7 +18,9 @@ import (
 type wait struct {
 	id    string
 	since int64 // revision of the store before the command
-	limit time.Duration
+	// recording of what the command writes; nil: it is read afterwards
+	recording *store.Recording
+	limit     time.Duration
 }
 
 func beginWait(ctx context.Context, st *store.Store, limit time.Duration) (*wait, error) {
@@ -29,26 +31,36 @@ func beginWait(ctx context.Context, st *store.Store, limit time.Duration) (*wait
 	return &wait{id: newWaiterID(), since: since, limit: limit}, nil
 }
 
+// record makes the end of the wait quicker, for commands that do not write much.
+func (w *wait) record(ctx context.Context, st *store.Store) *wait {
+	w.recording = st.Record(ctx, w.since)
+	return w
+}
+
 // end waits for the chassis that the command affects. It returns a receipt also when chassis are late, with the error that
 // names them.
 func (w *wait) end(ctx context.Context, st *store.Store, revision int64) (*receiptView, error) {
-	chassis, err := affectedBetween(ctx, st, w.since, revision)
+	if w.recording == nil {
+		w.record(ctx, st)
+	}
+	defer w.recording.Close()
+	chassis, err := affected(ctx, w.recording, revision)
 	if err != nil {
 		return nil, fmt.Errorf("written at revision %d, but whom it affects is not known: %w", revision, err)
 	}
 	return awaitReceipt(ctx, st, store.Wait{ID: w.id, Revision: revision, Since: w.since, Chassis: chassis, Limit: w.limit})
 }
 
-// affectedBetween are the chassis that may compile something else because of what was written between two revisions; nil: it
-// cannot be told, so all that live.
-func affectedBetween(ctx context.Context, st *store.Store, since, revision int64) ([]string, error) {
-	d, ok, err := st.Between(ctx, since, revision)
+// affected are the chassis that may compile something else because of what was recorded up to a revision; nil: it cannot be told,
+// so all that live.
+func affected(ctx context.Context, r *store.Recording, revision int64) ([]string, error) {
+	d, ok, err := r.Until(ctx, revision)
 	if err != nil || !ok {
 		return nil, err
 	}
 	chassis := []string{} // not nil: nobody
-	for _, name := range compile.Affected(d.Old, d.New, d.Differ) {
-		if d.New[model.Ref{Kind: model.KindChassis, Name: name}] != nil { // nobody waits for who was deleted
+	for _, name := range compile.Affected(compile.Sight(d.Old), compile.Sight(d.New), d.Differ) {
+		if d.New.Objects[model.Ref{Kind: model.KindChassis, Name: name}] != nil { // nobody waits for who was deleted
 			chassis = append(chassis, name)
 		}
 	}

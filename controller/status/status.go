@@ -24,6 +24,7 @@ type Store interface {
 	PutChassis(ctx context.Context, c *model.Chassis) (int64, error)
 	Bind(ctx context.Context, port, chassis string, seen int64) (int64, error)
 	Unbind(ctx context.Context, port, chassis string) error
+	PutPresence(ctx context.Context, chassis string, switches []string) error
 	PutStatus(ctx context.Context, lease *store.Lease, s *model.Status) error
 	Live(ctx context.Context) (map[string]store.Identity, error)
 }
@@ -46,6 +47,8 @@ type State struct {
 	Ready map[string]uint64
 	// Present are ports that have an interface here, ready or not.
 	Present map[string]bool
+	// Switches are those of the ports in Present, sorted.
+	Switches []string
 	// Bindings are the bindings last seen of ports in Ready, and all that name this chassis.
 	Bindings map[string]Seen
 	// Initial is the claim number up to which interfaces were there when the daemon started: no new claims.
@@ -69,6 +72,8 @@ type Reporter struct {
 
 	// Of the goroutine of Run.
 	registered registration
+	attended   bool              // Switches were said since the daemon started
+	switches   []string          // as said last
 	written    map[string]Seen   // bindings written and not seen yet
 	claimed    map[string]uint64 // claims already made
 	released   map[string]int64  // revisions of bindings given up and still seen
@@ -190,12 +195,26 @@ func (r *Reporter) register(ctx context.Context, s State) error {
 	if r.registered.rev > s.RegisteredRev {
 		there = r.registered.chassis
 	}
-	if sameChassis(there, s.Chassis) {
-		return nil
+	known := sameChassis(there, s.Chassis)
+	if err := r.attend(ctx, s, there == nil); err != nil || known {
+		return err
 	}
 	rev, err := r.store.PutChassis(ctx, s.Chassis)
 	if err == nil {
 		r.registered = registration{s.Chassis, rev}
+	}
+	return err
+}
+
+// attend says of which switches the node has ports, if that was not said: before it registers, and before it binds a port. Whoever
+// deleted the registration deleted that, too, so it is said anew with each.
+func (r *Reporter) attend(ctx context.Context, s State, anew bool) error {
+	if r.attended && !anew && slices.Equal(r.switches, s.Switches) {
+		return nil
+	}
+	err := r.store.PutPresence(ctx, r.chassis, s.Switches)
+	if err == nil {
+		r.attended, r.switches = true, s.Switches
 	}
 	return err
 }

@@ -58,6 +58,16 @@ func (f *fakeStore) PutChassis(_ context.Context, c *model.Chassis) (int64, erro
 	return f.chassAt, nil
 }
 
+func (f *fakeStore) PutPresence(_ context.Context, chassis string, switches []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.request(); err != nil {
+		return err
+	}
+	f.wrote("presence of %s on %v", chassis, switches)
+	return nil
+}
+
 func (f *fakeStore) Bind(_ context.Context, port, chassis string, seen int64) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -198,6 +208,29 @@ func (b *bench) wrote(when string, want ...string) {
 	b.store.log = nil
 }
 
+func TestTheSwitchesOfPortsAreSaidBeforeAPortIsBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t)
+		b.s.Switches = []string{"LS-A"}
+		b.appear("p", 1)
+		b.settle()
+		b.wrote("on a switch", "presence of me on [LS-A]", "bind p to me")
+		b.appear("q", 2)
+		b.settle()
+		b.wrote("another one on it", "bind q to me")
+		b.s.Switches = []string{"LS-A", "LS-B"}
+		b.appear("r", 3)
+		b.edit(func(f *fakeStore) { f.away = errors.New("no etcd") })
+		b.r.Set(b.s)
+		synctest.Wait()
+		b.wrote("the store is away")
+		b.edit(func(f *fakeStore) { f.away = nil })
+		time.Sleep(10 * time.Second) // the bubble's
+		b.settle()
+		b.wrote("it is back", "presence of me on [LS-A LS-B]", "bind r to me")
+	})
+}
+
 func TestAPortThatLeftIsNotBoundAgainBeforeTheSwitchHasAcknowledgedThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t)
@@ -271,7 +304,7 @@ func TestT69_ARestartedDaemonDoesNotStealAPort(t *testing.T) {
 		b.restart()
 		b.r.SetLease(&store.Lease{})
 		b.settle()
-		b.wrote("after the restart", "status 0")
+		b.wrote("after the restart", "presence of me on []", "status 0")
 	})
 }
 
@@ -333,7 +366,7 @@ func TestT19_NothingIsWrittenBeforeTheIdentityIsHeldAndNoPortsBeforeTheNodeIsRea
 		b.s.Chassis = me
 		b.s.Status.Behind = ""
 		b.settle()
-		b.wrote("ready", "chassis me [192.0.2.1] tick 1", "bind p to me", "status 0")
+		b.wrote("ready", "presence of me on []", "chassis me [192.0.2.1] tick 1", "bind p to me", "status 0")
 	})
 }
 
@@ -343,14 +376,14 @@ func TestT58_ADeletedChassisThatLivesRegistersItselfAgain(t *testing.T) {
 		b.s.Registered, b.s.RegisteredRev = nil, 90
 		b.r.Set(b.s)
 		synctest.Wait()
-		b.wrote("deleted", "chassis me [192.0.2.1] tick 1")
+		b.wrote("deleted", "presence of me on []", "chassis me [192.0.2.1] tick 1")
 		b.r.Set(b.s) // the watch has not shown it yet
 		synctest.Wait()
 		b.wrote("not seen yet")
 		b.s.RegisteredRev = 200 // deleted again
 		b.r.Set(b.s)
 		synctest.Wait()
-		b.wrote("deleted again", "chassis me [192.0.2.1] tick 1")
+		b.wrote("deleted again", "presence of me on []", "chassis me [192.0.2.1] tick 1")
 	})
 }
 
@@ -437,7 +470,7 @@ func TestOnePortThatFailsDoesNotHoldBackTheRest(t *testing.T) {
 		r.SetLease(&store.Lease{})
 		r.Set(b.s)
 		synctest.Wait()
-		b.wrote("p fails", "bind q to me", "status 0")
+		b.wrote("p fails", "presence of me on []", "bind q to me", "status 0")
 	})
 }
 

@@ -7,6 +7,15 @@ import (
 	"tuplenet/model"
 )
 
+// Sight is one state of the store, as far as Affected looks.
+type Sight struct {
+	// Objects are all objects; or, with Present, those that differ, chassis, routers and their ports with the switch ports at the
+	// other ends, bindings of ports that differ and ports of bindings that differ, and all NAT rules if one differs.
+	Objects map[model.Ref]model.Object
+	// Present are the switches that each chassis has ports of.
+	Present map[string][]string
+}
+
 // Affected names the chassis for which something else may be compiled in one state of the store than in another, given
 // the refs of the objects that differ; sorted. It is an upper bound that is found without compiling, so that somebody
 // who waits for a change knows whose answers matter: it may name a chassis for which nothing changes, and leaves out
@@ -20,12 +29,12 @@ import (
 //   - of a pin: all gateways, too, since they may be helpers of each other (redirect);
 //   - of a NAT rule: also who has one for the same inside prefix;
 //   - of a chassis: everybody.
-func Affected(old, new map[model.Ref]model.Object, differ []model.Ref) []string {
+func Affected(old, new Sight, differ []model.Ref) []string {
 	out := map[string]bool{}
-	for _, objects := range []map[model.Ref]model.Object{old, new} {
-		a := newAreas(objects)
+	for _, state := range []Sight{old, new} {
+		a := newAreas(state)
 		for _, ref := range differ {
-			for _, o := range []model.Object{old[ref], new[ref]} {
+			for _, o := range []model.Object{old.Objects[ref], new.Objects[ref]} {
 				if o != nil {
 					a.mark(o)
 				}
@@ -44,13 +53,14 @@ type areas struct {
 	island   groups            // switches connected by distributed routers
 	wide     groups            // switches connected by any routers
 	members  map[model.Ref][]string
-	pinnedAt map[model.Ref][]string // switch → chassis of the routers pinned there
+	pinnedAt map[string][]string // switch → chassis of the routers pinned there
 	affected map[string]bool
 }
 
-func newAreas(objects map[model.Ref]model.Object) *areas {
+func newAreas(s Sight) *areas {
+	objects := s.Objects
 	a := &areas{objects: objects, switchOf: map[string]string{}, routerOf: map[string]string{}, island: groups{}, wide: groups{},
-		members: map[model.Ref][]string{}, pinnedAt: map[model.Ref][]string{}, affected: map[string]bool{}}
+		members: map[model.Ref][]string{}, pinnedAt: map[string][]string{}, affected: map[string]bool{}}
 	for _, o := range objects {
 		switch o := o.(type) {
 		case *model.LogicalSwitchPort:
@@ -67,6 +77,16 @@ func newAreas(objects map[model.Ref]model.Object) *areas {
 	for _, o := range objects {
 		a.locate(o)
 	}
+	for ls, pins := range a.pinnedAt {
+		for _, c := range pins {
+			a.at(switchRef(ls), c)
+		}
+	}
+	for c, switches := range s.Present {
+		for _, ls := range switches {
+			a.at(switchRef(ls), c)
+		}
+	}
 	return a
 }
 
@@ -81,7 +101,7 @@ func (a *areas) link(p *model.LogicalSwitchPort) {
 	}
 	a.wide.join(switchRef(p.Switch), routerRef(name))
 	if lr, ok := a.objects[routerRef(name)].(*model.LogicalRouter); ok && lr.Chassis != "" {
-		a.pinnedAt[switchRef(p.Switch)] = append(a.pinnedAt[switchRef(p.Switch)], lr.Chassis)
+		a.pinnedAt[p.Switch] = append(a.pinnedAt[p.Switch], lr.Chassis)
 		return
 	}
 	a.island.join(switchRef(p.Switch), routerRef(name))
@@ -89,24 +109,22 @@ func (a *areas) link(p *model.LogicalSwitchPort) {
 
 // locate notes who is in an area because of an object.
 func (a *areas) locate(o model.Object) {
-	at := func(where model.Ref, chassis string) {
-		if chassis != "" {
-			a.members[a.island.of(where)] = append(a.members[a.island.of(where)], chassis)
-		}
-	}
 	switch o := o.(type) {
 	case *model.Binding:
 		if ls, ok := a.switchOf[o.Port]; ok {
-			at(switchRef(ls), o.Chassis)
+			a.at(switchRef(ls), o.Chassis)
 		}
 	case *model.LogicalSwitchPort:
-		at(switchRef(o.Switch), o.Chassis)
-	case *model.LogicalSwitch:
-		for _, c := range a.pinnedAt[o.Ref()] {
-			at(o.Ref(), c)
-		}
+		a.at(switchRef(o.Switch), o.Chassis)
 	case *model.LogicalRouter:
-		at(o.Ref(), o.Chassis)
+		a.at(o.Ref(), o.Chassis)
+	}
+}
+
+// at notes that a chassis is in the area of a switch or router; "" is none.
+func (a *areas) at(where model.Ref, chassis string) {
+	if chassis != "" {
+		a.members[a.island.of(where)] = append(a.members[a.island.of(where)], chassis)
 	}
 }
 

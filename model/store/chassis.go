@@ -37,7 +37,8 @@ func (s *Store) DeleteChassis(ctx context.Context, name string, opts ...Option) 
 			what: "delete chassis " + name, options: collect(opts), nodes: true,
 			guards: []guard{unchanged(s.keys.object(ref), o.rev)},
 			ops: []clientv3.Op{clientv3.OpDelete(s.keys.object(ref)), clientv3.OpDelete(s.keys.live(name)),
-				clientv3.OpDelete(s.keys.status(name)), clientv3.OpDelete(s.keys.seen(name))},
+				clientv3.OpDelete(s.keys.status(name)), clientv3.OpDelete(s.keys.seen(name)),
+				clientv3.OpDelete(s.keys.presence(name))},
 			key: s.keys.object(ref), done: func(kv *mvccpb.KeyValue) (int, bool) { return 0, kv == nil },
 		})
 		if !errors.Is(err, errRaced) {

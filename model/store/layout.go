@@ -26,6 +26,7 @@ const DefaultPrefix = "/tuplenet"
 //	ask/<system-id>/<id>            leased: somebody asks a node
 //	answer/<id>/<part>              leased by who asked: the node's answer
 //	note/<plugin>/<name>            what a plugin has to remember
+//	presence/<system-id>            of which switches the node has ports
 //	meta                            version of the schema, identity of the deployment
 type layout struct{ root string } // ends in "/v1/"
 
@@ -47,6 +48,7 @@ func (l layout) live(chassis string) string      { return l.root + "live/" + cha
 func (l layout) seen(chassis string) string      { return l.root + "seen/" + chassis }
 func (l layout) status(chassis string) string    { return l.root + "status/" + chassis }
 func (l layout) sync(id string) string           { return l.root + "sync/" + id }
+func (l layout) presence(chassis string) string  { return l.root + "presence/" + chassis }
 func (l layout) asks(chassis string) string      { return l.root + "ask/" + chassis + "/" }
 func (l layout) note(plugin, name string) string { return l.root + "note/" + plugin + "/" + name }
 func (l layout) lengths(pool string) string      { return l.root + "poollength/" + pool + "/" }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -14,8 +13,8 @@ import (
 	"tuplenet/model/store"
 )
 
-// askAll is up to how many live hosts are all asked for a receipt. Each answer is a write into the store, and for finding out who is
-// concerned the whole store is read: the one is cheap in a small fleet, the other in a large one.
+// askAll is up to how many live hosts are all asked for a receipt. Each answer is a write into the store: cheap in a small fleet, while
+// in a large one it is cheaper to find out who is concerned.
 const askAll = 16
 
 // Settle waits until a port that was plugged works: this host's daemon has bound it, and all live hosts have applied that, so
@@ -28,7 +27,7 @@ func Settle(ctx context.Context, st *store.Store, port, chassis string, others t
 		return store.Receipt{}, fmt.Errorf("%w: %w: is its daemon (tuplenet) running? Its log and `tpctl ch show` say more", ErrNotReady, err)
 	}
 	wait := store.Wait{ID: "plug-" + hex.EncodeToString(randomBytes()), Revision: rev, Limit: others}
-	if wait.Chassis, err = concerned(ctx, st, port, askAll); err != nil {
+	if wait.Chassis, err = concerned(ctx, st, port, rev, askAll); err != nil {
 		return store.Receipt{}, fmt.Errorf("find whom port %s concerns: %w", port, err)
 	}
 	receipt, err := st.Await(ctx, wait)
@@ -41,20 +40,18 @@ func Settle(ctx context.Context, st *store.Store, port, chassis string, others t
 	return receipt, nil
 }
 
-// concerned are the chassis for which something may change when a port is bound; nil for all that live, if those are few.
-func concerned(ctx context.Context, st *store.Store, port string, few int) ([]string, error) {
+// concerned are the chassis for which something may change by a binding that was written at a revision; nil for all that live, if those are few
+// or it cannot be told.
+func concerned(ctx context.Context, st *store.Store, port string, rev int64, few int) ([]string, error) {
 	live, err := st.Live(ctx)
 	if err != nil || len(live) <= few {
 		return nil, err
 	}
-	snap, err := st.Snapshot(ctx)
-	if err != nil {
+	d, ok, err := st.Around(ctx, rev-1, rev, []model.Ref{{Kind: model.KindBinding, Name: port}})
+	if err != nil || !ok {
 		return nil, err
 	}
-	binding := model.Ref{Kind: model.KindBinding, Name: port}
-	before := maps.Clone(snap.Objects)
-	delete(before, binding)
-	names := compile.Affected(before, snap.Objects, []model.Ref{binding})
+	names := compile.Affected(compile.Sight(d.Old), compile.Sight(d.New), d.Differ)
 	names = slices.DeleteFunc(names, func(name string) bool { _, alive := live[name]; return !alive })
 	return names, nil
 }

@@ -44,10 +44,10 @@ func fleet(t *testing.T) *store.Store {
 		_, _, err := st.AddSwitch(ctx, &model.LogicalSwitch{Name: ls})
 		check(err)
 	}
-	for port, at := range map[string][2]string{"p1": {"LS-A", "hv1"}, "p2": {"LS-A", "hv2"}, "p3": {"LS-C", "hv3"}} {
-		_, _, err := st.AddSwitchPort(ctx, &model.LogicalSwitchPort{Switch: at[0], Name: port})
+	for _, p := range []struct{ port, ls, at string }{{"p3", "LS-C", "hv3"}, {"p2", "LS-A", "hv2"}, {"p1", "LS-A", "hv1"}} {
+		_, _, err := st.AddSwitchPort(ctx, &model.LogicalSwitchPort{Switch: p.ls, Name: p.port})
 		check(err)
-		_, err = st.Bind(ctx, port, at[1], 0)
+		_, err = st.Bind(ctx, p.port, p.at, 0)
 		check(err)
 	}
 	return st
@@ -55,10 +55,14 @@ func fleet(t *testing.T) *store.Store {
 
 func TestA_large_fleet_is_asked_only_where_the_port_concerns_somebody(t *testing.T) {
 	st := fleet(t)
-	if all, err := concerned(t.Context(), st, "p1", 4); all != nil || err != nil {
+	rev, err := st.AwaitBinding(t.Context(), "p1", "hv1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := concerned(t.Context(), st, "p1", rev, 4); all != nil || err != nil {
 		t.Errorf("four hosts are few: %v, %v", all, err)
 	}
-	some, err := concerned(t.Context(), st, "p1", 3)
+	some, err := concerned(t.Context(), st, "p1", rev, 3)
 	if err != nil || !slices.Equal(some, []string{"hv1", "hv2"}) {
 		t.Errorf("concerned are %v, %v: want those with ports on the switch", some, err)
 	}
