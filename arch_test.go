@@ -45,6 +45,7 @@ var levels = map[string]int{
 	"controller/admin":      5,
 	"controller/metrics":    5,
 	"plugins/plug":          4,
+	"plugins/hooks":         4, // runs programs, for tpctl watch
 	"plugins/ipam":          4, // asks drivers of pools, for tpctl
 	"plugins/cni":           5, // built on plug
 	"plugins/cnm":           5, // built on plug

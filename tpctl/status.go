@@ -57,6 +57,8 @@ type deploymentView struct {
 	Unbound  []string        `json:"unboundPorts,omitempty"`
 	Chassis  []chassisHealth `json:"chassis"`
 	Problems []model.Problem `json:"problems"`
+	// Hooks are those of "tpctl watch --exec" that fail.
+	Hooks []model.Problem `json:"hooks,omitempty"`
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -120,6 +122,9 @@ func (a *app) survey(ctx context.Context, st *store.Store) (*deploymentView, *st
 			h.State, h.identity = stateUp, &id
 		}
 		d.Chassis = append(d.Chassis, h)
+	}
+	if d.Hooks, err = hookProblems(ctx, st); err != nil {
+		return nil, nil, err
 	}
 	a.askAll(ctx, st, d)
 	d.Problems = append(d.Problems, d.shared()...)
@@ -244,6 +249,12 @@ func (d *deploymentView) write(w io.Writer) error {
 	if len(d.Problems) > 0 {
 		b.WriteString("\n\nout of service:\n")
 		for _, p := range d.Problems {
+			fmt.Fprintf(&b, "  %s: %s\n", p.Key, p.Reason)
+		}
+	}
+	if len(d.Hooks) > 0 {
+		b.WriteString("\n\nhooks that fail:\n")
+		for _, p := range d.Hooks {
 			fmt.Fprintf(&b, "  %s: %s\n", p.Key, p.Reason)
 		}
 	}

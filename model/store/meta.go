@@ -80,3 +80,9 @@ func (m *metaRecord) guard(key string) (clientv3.Cmp, []clientv3.Op, error) {
 	}
 	return clientv3.Compare(clientv3.CreateRevision(key), "=", 0), []clientv3.Op{clientv3.OpPut(key, string(b))}, nil
 }
+
+// Initialize writes the record of the deployment if there is none, and nothing else. It returns the revision.
+func (s *Store) Initialize(ctx context.Context, opts ...Option) (int64, error) {
+	rev, _, err := s.commit(ctx, change{what: "begin the deployment", options: collect(opts)})
+	return rev, err
+}
