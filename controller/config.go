@@ -59,6 +59,10 @@ type Config struct {
 	Untunnel bool
 	// Redirect lets a gateway send by way of another one to a chassis that it cannot reach.
 	Redirect bool
+	// OnDemand makes a node that is no gateway have the flows of ports on other chassis only while they are used; those that no packet
+	// met for OnDemandIdle go.
+	OnDemand     bool
+	OnDemandIdle time.Duration
 	// Interval is how often liveness is renewed; three times it the node counts as dead.
 	Interval time.Duration
 	// Audit is how long it takes to read the switch back once, a part at a time; 0 = only when it connects. AuditMode is heal or
@@ -96,7 +100,7 @@ var options = []option{
 	{"allow-store-reset", "TUPLENET_ALLOW_STORE_RESET"},
 	{"ovsdb", "TUPLENET_OVSDB_PATH"}, {"openflow-dir", "TUPLENET_OPENFLOW_DIR"},
 	{"bridge", "TUPLENET_BRIDGE"}, {"datapath-type", "TUPLENET_DATAPATH_TYPE"},
-	{"gateway", "GATEWAY"}, {"hash-fn", "HASH_FN"}, {"redirect", "ENABLE_REDIRECT"}, {"untunnel", "ENABLE_UNTUNNEL"}, {"bfd-interval", "TUPLENET_BFD_INTERVAL"}, {"interval", "TUPLENET_INTERVAL"}, {"audit", "TUPLENET_AUDIT"}, {"audit-mode", "TUPLENET_AUDIT_MODE"}, {"audit-rate", "TUPLENET_AUDIT_RATE"}, {"run-dir", "TUPLENET_RUNDIR"},
+	{"gateway", "GATEWAY"}, {"hash-fn", "HASH_FN"}, {"redirect", "ENABLE_REDIRECT"}, {"untunnel", "ENABLE_UNTUNNEL"}, {"ondemand", "ONDEMAND"}, {"ondemand-idle", "TUPLENET_ONDEMAND_IDLE"}, {"bfd-interval", "TUPLENET_BFD_INTERVAL"}, {"interval", "TUPLENET_INTERVAL"}, {"audit", "TUPLENET_AUDIT"}, {"audit-mode", "TUPLENET_AUDIT_MODE"}, {"audit-rate", "TUPLENET_AUDIT_RATE"}, {"run-dir", "TUPLENET_RUNDIR"},
 	{"ipfix-collector", "IPFIX_COLLECTOR"}, {"ipfix-sampling", "IPFIX_SAMPLING_RATE"}, {"metrics-listen", "TUPLENET_METRICS_LISTEN"}, {"api-listen", "TUPLENET_API_LISTEN"}, {"api-cert", "TUPLENET_API_CERT"}, {"api-key", "TUPLENET_API_KEY"}, {"api-ca", "TUPLENET_API_CA"},
 	{"log-dir", "TUPLENET_LOG_DIR"}, {"log-format", "TUPLENET_LOG_FORMAT"}, {"log-level", "TUPLENET_LOG_LEVEL"}, {"config", "TUPLENET_CONFIG"},
 }
@@ -128,6 +132,8 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.HashFunction, "hash-fn", compile.DefaultHash, "what spreads packets over equal routes: "+strings.Join(compile.HashNames(), ", "))
 	fs.BoolVar(&c.Redirect, "redirect", true, "a gateway that cannot reach a chassis sends by way of another gateway")
 	fs.BoolVar(&c.Untunnel, "untunnel", false, "traffic for the physical network leaves through the host's own stack, replies return through the edge")
+	fs.BoolVar(&c.OnDemand, "ondemand", false, "flows for ports on other chassis are made when a port here first needs them; gateways have them all")
+	fs.DurationVar(&c.OnDemandIdle, "ondemand-idle", 5*time.Minute, "with --ondemand: after how long without packets such flows go")
 	fs.DurationVar(&c.BFDInterval, "bfd-interval", 100*time.Millisecond, "how often watched chassis say that they live (BFD); three lost ones and they count as down")
 	fs.DurationVarP(&c.Interval, "interval", "i", 5*time.Second, "how often liveness is renewed; after three times this the node counts as dead")
 	fs.DurationVar(&c.Audit, "audit", time.Minute, "in what time everything in the switch is read back once, a part at a time, compared and repaired; 0 = only when it connects")
@@ -291,6 +297,9 @@ func (c *Config) check() error {
 	}
 	if c.AuditMode != auditHeal && c.AuditMode != auditReport {
 		return fmt.Errorf("audit mode %q is neither heal nor report", c.AuditMode)
+	}
+	if c.OnDemandIdle < 2*time.Second {
+		return fmt.Errorf("ondemand-idle %s is shorter than 2s", c.OnDemandIdle)
 	}
 	if c.AuditRate < 100 {
 		return fmt.Errorf("audit rate %d is less than 100 flows a second", c.AuditRate)

@@ -124,6 +124,10 @@ func (l *loop) edgeTick(ctx context.Context, now time.Time) bool {
 	if l.ready && l.session.Load() != nil {
 		l.edge.announceDue(now)
 	}
+	if l.ready {
+		l.demand.live(l.log)
+		l.demand.look(ctx, now, l.applier, l.session.Load())
+	}
 	return l.storeSynced && l.edge.external.tick(now)
 }
 

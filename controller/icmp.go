@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"tuplenet/controller/responder"
 	"tuplenet/datapath/ofconn"
@@ -31,6 +32,10 @@ func errorFor(why pipeline.Punt) (kind responder.Kind, ok bool) {
 // packetIn takes a packet from the session; it never blocks: under pressure packets are not answered.
 func (l *loop) packetIn(p ofconn.PacketIn) {
 	if l.traces.take(p) {
+		return
+	}
+	if isMiss(p) {
+		l.metered.punted(p, l.demand.misses.put(p, time.Now()))
 		return
 	}
 	select {

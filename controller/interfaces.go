@@ -91,7 +91,7 @@ func (l *loop) wantPorts(f ovsdb.Facts) {
 	if _, there := f.Bridges[l.cfg.Bridge]; there && l.progress.seq == 0 {
 		return
 	}
-	l.want(ovsdb.Desired{Bridge: l.cfg.Bridge, DatapathType: l.datapath(f), Ports: append(l.edge.ports(&l.cfg), l.untunnel.ports()...), IPFIX: l.ipfix()})
+	l.want(ovsdb.Desired{Bridge: l.cfg.Bridge, DatapathType: l.datapath(f), Ports: append(l.edge.ports(&l.cfg), slices.Concat(l.untunnel.ports(), l.demand.ports())...), IPFIX: l.ipfix()})
 }
 
 // ipfix is what the integration bridge tells about packets; nil = nothing.

@@ -38,6 +38,7 @@ type loop struct {
 	supervisor supervisor
 	vital      *vital
 	found      *ledger
+	demand     *demand
 	metered    metered
 	setPorts   func(ovsdb.Desired) // of the OVSDB session
 	session    atomic.Pointer[ofconn.Session]
@@ -132,6 +133,9 @@ func (l *loop) run(ctx context.Context) {
 	t := newTimers(l.cfg.Audit)
 	defer t.stop()
 	l.edge.external = newExternal(l.facts, l.cfg.RunDir, l.packetOut(ctx), l.log)
+	_, hadBridge := l.ovsFacts.get().Bridges[l.cfg.Bridge]
+	l.demand.restored = !hadBridge
+	l.demand.prepare(l.log)
 	l.takeInterfaces(l.ovsFacts.get())
 	for ctx.Err() == nil {
 		l.vital.turn()
@@ -186,6 +190,15 @@ func (l *loop) turn(ctx context.Context, t *timers) event {
 	case p := <-l.packets:
 		if !l.edge.external.punted(time.Now(), p) {
 			l.answer(ctx, p)
+			return alone
+		}
+	case <-l.demand.misses.ready:
+		if !l.isSynced() || !l.demand.take(time.Now()) && len(l.demand.fresh) == 0 {
+			return alone
+		}
+	case <-l.demand.found.ready:
+	case <-l.demand.idleness.ready:
+		if !l.demand.evict(time.Now(), l.demand.idleness.get()) {
 			return alone
 		}
 	case now := <-t.host:
@@ -278,13 +291,15 @@ func (l *loop) takeStore(u store.Update) {
 
 // takeBinding notes where a port is. That a port of this node is not bound any more is noted, too, with the revision.
 func (l *loop) takeBinding(c store.Change) {
-	port := c.Ref.Name
+	port, was := c.Ref.Name, l.mine[c.Ref.Name]
 	delete(l.mine, port)
 	delete(l.bindings, port)
 	if b, ok := c.Object.(*model.Binding); ok {
 		l.bindings[port] = status.Seen{Chassis: b.Chassis, Rev: c.Revision}
 		if b.Chassis == l.chassis {
 			l.mine[port] = true
+		} else if p, ok := l.facts.Holder(model.ClaimPort(port)).(*model.LogicalSwitchPort); ok && was && l.demand.on {
+			l.demand.want(p, time.Now()) // others still send here what belongs there
 		}
 	} else if l.holds(port) {
 		l.bindings[port] = status.Seen{Rev: c.Revision}
@@ -308,11 +323,15 @@ func (l *loop) binding(port string) status.Seen {
 // sync compiles what changed and hands it to the reconcilers. Until the store's state is there and the identity is not in
 // doubt, the switch stays as it is.
 func (l *loop) sync() {
-	if !l.storeSynced || !l.isCleared {
+	if l.storeSynced && l.demand.wasRead.Load() && !l.demand.restored {
+		l.demand.restore()
+	}
+	if !l.isSynced() {
 		l.supervisor.status(l.behind())
 		l.say(l.behind(), nil)
 		return
 	}
+	l.demand.take(time.Now())
 	l.facts.SetNode(l.compileNode())
 	begun := time.Now()
 	changes := l.facts.Update()
@@ -320,11 +339,16 @@ func (l *loop) sync() {
 		l.metered.Compiled(metrics.Incremental, time.Since(begun))
 	}
 	l.publish(changes)
+	l.demand.committed(l.progress.seq, l.progress.acked.seq)
 }
+
+// isSynced tells whether the switch may be touched.
+func (l *loop) isSynced() bool { return l.storeSynced && l.isCleared && l.demand.isReady() }
 
 // compileNode is what the compiler is told about the node.
 func (l *loop) compileNode() compile.Node {
-	n := compile.Node{Chassis: l.chassis, IPs: l.addrs, Encaps: l.encaps(), TunnelPort: l.tunnel, VXLANPort: l.vxlan, TunnelMTU: l.tunnelMTU(), Gateway: l.cfg.Gateway, HashFunction: l.cfg.HashFunction, Redirect: l.cfg.Redirect}
+	n := compile.Node{Chassis: l.chassis, IPs: l.addrs, Encaps: l.encaps(), TunnelPort: l.tunnel, VXLANPort: l.vxlan, TunnelMTU: l.tunnelMTU(), Gateway: l.cfg.Gateway, HashFunction: l.cfg.HashFunction, Redirect: l.cfg.Redirect,
+		OnDemand: l.demand.on, LifePort: l.demand.lifePort(l.ovsFacts.get(), l.cfg.Bridge)}
 	l.untunnel.prepare(l.ovsFacts.get(), &n)
 	return n
 }
@@ -407,6 +431,7 @@ func (l *loop) acknowledge(a apply.Applied) {
 		}
 	}
 	l.progress.acknowledge(a.Rev)
+	l.demand.acknowledged(l.progress.acked.seq)
 	l.metered.acknowledge(a.Rev, time.Now())
 	l.slow = l.slow && l.progress.outstanding()
 	rev := l.progress.acked.rev
@@ -432,7 +457,7 @@ func (l *loop) registered() *model.Chassis {
 
 // recompute compiles everything again. A difference means a defect in the compiler; it is healed and said.
 func (l *loop) recompute() {
-	if !l.storeSynced || !l.isCleared {
+	if !l.isSynced() {
 		return
 	}
 	begun := time.Now()
@@ -452,6 +477,9 @@ func (l *loop) serve(ctx context.Context, s *ofconn.Session) {
 		l.session.CompareAndSwap(s, nil)
 		l.connection.set(struct{}{})
 	}()
+	if err := l.demand.read(ctx, s); err != nil {
+		return // with the session
+	}
 	l.neighbours.Refresh()      // a restarted switch has forgotten what it learnt
 	_ = l.applier.Serve(ctx, s) // it ends with the session, which says why
 }

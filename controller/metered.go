@@ -65,6 +65,8 @@ func serviceOf(why pipeline.Punt) string {
 		return "neighbour"
 	case pipeline.PuntPing, pipeline.PuntPingReply:
 		return "ping"
+	case pipeline.PuntMiss:
+		return "ondemand"
 	}
 	return "unknown"
 }
@@ -94,6 +96,9 @@ func (l *loop) reading() metrics.Reading {
 			flaps, _ := strconv.ParseUint(i.BFD["flap_count"], 10, 64)
 			r.Peers[chassis] = metrics.Peer{Up: i.BFD["state"] == "up", Transitions: flaps}
 		}
+	}
+	if l.demand.on {
+		r.OnDemand = l.demand.reading()
 	}
 	if l.metered.feed != nil {
 		f := l.metered.feed()

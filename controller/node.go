@@ -103,6 +103,9 @@ func (n *Node) work(ctx context.Context, db *store.Store) error {
 		fail(holdIdentity(ctx, db, id, l.log, func() { l.cleared.set(struct{}{}) }, l.reporter.SetLease))
 	})
 	wg.Go(func() { l.reporter.Run(ctx) })
+	wg.Go(func() {
+		l.demand.out.run(ctx, l.session.Load, func(err error) { l.log.Debug("packet-out failed", "err", err) })
+	})
 	wg.Go(func() { _ = l.neighbours.Run(ctx) })
 	wg.Go(func() { _ = host.Follow(ctx, l.log, func() { l.hostChanged.set(struct{}{}) }) })
 	wg.Go(func() {
@@ -162,6 +165,7 @@ func newLoop(cfg Config, log *slog.Logger, chassis string, db status.Store) (*lo
 		untunnel: newUntunnel(cfg, log),
 		edge:     edge{watch: counted[compile.Watch]{}, encaps: counted[model.Encap]{}, patches: counted[compile.Patch]{}, announce: counted[compile.Announcement]{}, carries: counted[string]{}, translations: newTranslations(cfg.RunDir, log)},
 	}
+	l.demand = newDemand(cfg, l.facts)
 	l.metered.Metrics = metrics.New(cfg.Version, l.reading)
 	return l, l.readHost()
 }
@@ -171,8 +175,12 @@ const auditSteps = 50
 
 // newApplier makes the reconciler of the switch's flows.
 func newApplier(l *loop, audit <-chan time.Time) *apply.Applier {
+	meters := pipeline.Meters
+	if l.demand.on {
+		meters = append(meters[:len(meters):len(meters)], pipeline.MissMeters()...)
+	}
 	return apply.New(apply.Config{
-		Meters: pipeline.Meters, Logger: l.log, OnApplied: l.applied.set,
+		Meters: meters, Logger: l.log, OnApplied: l.applied.set,
 		Audit: audit, Steps: auditSteps, Budget: max(1, int(float64(l.cfg.AuditRate)*(l.cfg.Audit/auditSteps).Seconds())),
 		ReportOnly: l.cfg.AuditMode == auditReport, OnDrift: l.found.switchDrift,
 		TLVs: []apply.TLV{{Class: pipeline.OptionClass, Type: pipeline.OptionType, Len: pipeline.OptionLen, Index: pipeline.OptionIndex}},

@@ -35,6 +35,7 @@ type Facts struct {
 
 	neighbours map[string]compile.Neighbour // learnt from the physical network, by id
 	watched    map[string]compile.Watched   // by chassis
+	wanted     map[model.Ref]bool           // ports of other chassis
 }
 
 // entry is an object and the revision at which it was last written.
@@ -57,6 +58,7 @@ func New() *Facts {
 		invalid: map[model.Ref]string{},
 		ifaces:  map[string]compile.Interface{},
 		broken:  map[memo.Unit][]model.Problem{},
+		wanted:  map[model.Ref]bool{},
 	}
 }
 

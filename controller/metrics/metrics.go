@@ -42,8 +42,17 @@ type Reading struct {
 	Drops map[string]uint64
 	// Relists of the store, by cause.
 	Relists map[string]uint64
+	// OnDemand is what a node that works on demand does; nil if it does not.
+	OnDemand *OnDemand
 	// Certificates in use: files by what they are for.
 	Certificates map[string]string
+}
+
+// OnDemand counts the ports of other chassis whose flows are here now, those installed and given up, and packets that missed: for
+// nobody, and beyond the limit of their port.
+type OnDemand struct {
+	Ports                                   int
+	Installed, Evicted, Unknown, OverLimits uint64
 }
 
 // Peer is a chassis that is watched.

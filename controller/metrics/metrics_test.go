@@ -34,7 +34,7 @@ func everything() Reading {
 		Flows: map[string]int{"classify": 3}, Groups: 2, Foreign: 4, Refused: 1, FlowOps: map[string]uint64{"add": 5, "refused": 1},
 		Drift: map[string]uint64{"missing": 2}, AuditPasses: 9, AuditLast: time.UnixMilli(1500), Ports: map[string]int{"bound": 1},
 		Peers: map[string]Peer{"hv2": {Up: true, Transitions: 3}}, Drops: map[string]uint64{"spoofed-mac": 8},
-		Relists: map[string]uint64{"compacted": 1}}
+		Relists: map[string]uint64{"compacted": 1}, OnDemand: &OnDemand{Ports: 4, Installed: 6, Evicted: 2, Unknown: 1, OverLimits: 5}}
 }
 
 func TestThePageHasNoFindingsOfPromlint(t *testing.T) {
@@ -57,6 +57,7 @@ func TestThePageShowsWhatIsRead(t *testing.T) {
 		`tuplenet_flow_ops_total{op="add",result="refused"} 1` + "\n", `tuplenet_flow_audit_drift_total{kind="missing"} 2` + "\n",
 		"tuplenet_flow_audit_last_pass_timestamp_seconds 1.5\n", `tuplenet_bfd_up{peer="hv2"} 1` + "\n", `tuplenet_bfd_transitions_total{peer="hv2"} 3` + "\n",
 		`tuplenet_drops_total{reason="spoofed-mac"} 8` + "\n", `tuplenet_compile_duration_seconds_count{scope="full"} 1` + "\n",
+		"tuplenet_ondemand_ports 4\n", `tuplenet_ondemand_changes_total{op="evict"} 2` + "\n", "tuplenet_ondemand_limited_packets_total 5\n",
 		"tuplenet_convergence_seconds_count 1\n", `tuplenet_punt_packets_total{result="taken",service="icmp"} 1` + "\n", `version="v1"} 1` + "\n",
 	} {
 		if !strings.Contains(got, want) {

@@ -14,7 +14,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 // descriptions of what is read at a scrape.
 type descriptions struct {
 	ready, etcd, ovs, problems, revision, flows, groups, foreign, refused, ops, drift, passes, lastPass,
-	ports, bfd, transitions, drops, relists, certificates *prometheus.Desc
+	ports, bfd, transitions, drops, relists, certificates, wanted, changed, unknown, overLimit *prometheus.Desc
 }
 
 func described() descriptions {
@@ -37,6 +37,10 @@ func described() descriptions {
 		transitions:  describe("bfd_transitions_total", "How often a watched chassis became reachable or unreachable.", "peer"),
 		drops:        describe("drops_total", "Packets that a rule dropped, as counted by the audit.", "reason"),
 		relists:      describe("watch_relists_total", "Times that following the store was interrupted or began anew.", "cause"),
+		wanted:       describe("ondemand_ports", "Ports of other chassis whose flows are here because they are used."),
+		changed:      describe("ondemand_changes_total", "Ports of other chassis whose flows were made on first use, or given up.", "op"),
+		unknown:      describe("ondemand_unknown_packets_total", "Packets that missed and that are for nobody."),
+		overLimit:    describe("ondemand_limited_packets_total", "Packets that missed and were dropped because their port asked too often."),
 		certificates: describe("cert_expiry_timestamp_seconds", "When a certificate in use ends.", "name"),
 	}
 }
@@ -45,7 +49,7 @@ func described() descriptions {
 func (s state) Describe(ch chan<- *prometheus.Desc) {
 	d := described()
 	for _, x := range []*prometheus.Desc{d.ready, d.etcd, d.ovs, d.problems, d.revision, d.flows, d.groups, d.foreign, d.refused, d.ops, d.drift, d.passes,
-		d.lastPass, d.ports, d.bfd, d.transitions, d.drops, d.relists, d.certificates} {
+		d.lastPass, d.ports, d.bfd, d.transitions, d.drops, d.relists, d.certificates, d.wanted, d.changed, d.unknown, d.overLimit} {
 		ch <- x
 	}
 }
@@ -72,6 +76,13 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	counter(d.passes, r.AuditPasses)
 	if !r.AuditLast.IsZero() {
 		gauge(d.lastPass, float64(r.AuditLast.UnixMilli())/1000)
+	}
+	if o := r.OnDemand; o != nil {
+		gauge(d.wanted, float64(o.Ports))
+		counter(d.changed, o.Installed, "install")
+		counter(d.changed, o.Evicted, "evict")
+		counter(d.unknown, o.Unknown)
+		counter(d.overLimit, o.OverLimits)
 	}
 	each(r.Flows, func(k string, n int) { gauge(d.flows, float64(n), k) })
 	each(r.Ports, func(k string, n int) { gauge(d.ports, float64(n), k) })

@@ -23,6 +23,9 @@ type FlowDesc struct {
 	// Settings are the idle and the hard timeout, the flags and the importance, 16 bits each: zero for flows that were added by
 	// a Session.
 	Settings uint64
+	// Idle is for how long no packet met it, in whole seconds; as long as Duration if none ever did. The switch counts with a delay of
+	// half a second or so.
+	Idle time.Duration
 	// Packets and Bytes that met it.
 	Packets, Bytes uint64
 }
@@ -91,7 +94,7 @@ func (d FlowDesc) rest(e []byte, fn func(FlowDesc)) error {
 
 // statistics reads the OXS statistics (OpenFlow 1.5.1 section 7.2.4) of a flow.
 func (d *FlowDesc) statistics(b []byte) {
-	const class, duration, packets, bytes = 0x8002, 0, 4, 5
+	const class, duration, idle, packets, bytes = 0x8002, 0, 1, 4, 5
 	for len(b) >= 4 {
 		n := 4 + int(b[3])
 		if n > len(b) {
@@ -102,6 +105,8 @@ func (d *FlowDesc) statistics(b []byte) {
 			switch field {
 			case duration:
 				d.Duration = time.Duration(binary.BigEndian.Uint32(value))*time.Second + time.Duration(binary.BigEndian.Uint32(value[4:]))
+			case idle:
+				d.Idle = time.Duration(binary.BigEndian.Uint32(value))*time.Second + time.Duration(binary.BigEndian.Uint32(value[4:]))
 			case packets:
 				d.Packets = binary.BigEndian.Uint64(value)
 			case bytes:

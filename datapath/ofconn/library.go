@@ -64,6 +64,13 @@ func allMeters() util.Message {
 	return m
 }
 
+// meterStats asks for the counts of every meter.
+func meterStats() util.Message {
+	m := openflow15.NewMpRequest(openflow15.MultipartType_MeterStats)
+	m.Body = append(m.Body, openflow15.NewMeterMultipartRequest(openflow15.M_ALL))
+	return m
+}
+
 // meterMod adds or modifies a meter; with MC_DELETE only the id counts.
 func meterMod(command uint16, meter of.Meter) util.Message {
 	m := openflow15.NewMeterMod()

@@ -43,7 +43,7 @@ const (
 )
 
 // packetQueue is how many packet-ins wait for OnPacketIn at most.
-const packetQueue = 256
+const packetQueue = 2048
 
 // ErrClosed is wrapped by what a Session returns after its connection was lost.
 var ErrClosed = errors.New("connection to the switch lost")

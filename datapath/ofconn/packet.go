@@ -96,6 +96,42 @@ type PacketOut struct {
 
 // PacketOut sends a packet (ofp_packet_out, OpenFlow 1.5.1 section 7.3.6). An error of the switch is returned.
 func (s *Session) PacketOut(ctx context.Context, p PacketOut) error {
+	b, err := p.encode()
+	if err != nil {
+		return err
+	}
+	return s.command(ctx, b)
+}
+
+// PacketsOut sends packets and waits for the switch once. The error is the first of the switch, or that the connection was lost.
+func (s *Session) PacketsOut(ctx context.Context, all []PacketOut) error {
+	c := s.collect(len(all))
+	defer s.release(c)
+	var b []byte
+	for i, p := range all {
+		m, err := p.encode()
+		if err != nil {
+			return err
+		}
+		seal(m, c.first+uint32(i))
+		b = append(b, m...)
+	}
+	if err := s.send(b); err != nil {
+		return err
+	}
+	if err := s.Barrier(ctx); err != nil {
+		return err
+	}
+	failed := s.failures(c)
+	for i := range all {
+		if err := failed[i]; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p PacketOut) encode() ([]byte, error) {
 	b := u32(message(msgPacketOut), noBuffer)
 	lenAt := len(b)
 	b = append(b, 0, 0, 0, 0)
@@ -105,8 +141,8 @@ func (s *Session) PacketOut(ctx context.Context, p PacketOut) error {
 	start := len(b)
 	b, err := of.AppendActions(b, p.Actions)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	binary.BigEndian.PutUint16(b[lenAt:], uint16(len(b)-start))
-	return s.command(ctx, append(b, p.Data...))
+	return append(b, p.Data...), nil
 }

@@ -5,7 +5,9 @@ package ofconn_test
 import (
 	"bytes"
 	"net"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -97,6 +99,17 @@ func TestPacketOutRunsThePipeline(t *testing.T) {
 	if in := l.packet(); !bytes.Equal(in.Data, want) || !bytes.Equal(in.Userdata, []byte{42}) {
 		t.Errorf("packet-in %+v", in)
 	}
+	out := ofconn.PacketOut{InPort: 1, Data: want, Actions: []of.Action{of.SetReg(of.Reg3, 5), of.ResubmitTable(9)}}
+	must(t, s.PacketsOut(soon(t), []ofconn.PacketOut{out, out}))
+	for range 2 {
+		if in := l.packet(); !bytes.Equal(in.Data, want) {
+			t.Errorf("packet-in %+v", in)
+		}
+	}
+	bad := ofconn.PacketOut{InPort: of.PortController, Data: want, Actions: []of.Action{of.GroupAction{ID: 9}}}
+	if err := s.PacketsOut(soon(t), []ofconn.PacketOut{out, bad, out}); err == nil {
+		t.Error("one of several that the switch refuses is no error")
+	}
 	if err := s.PacketOut(soon(t), ofconn.PacketOut{InPort: of.PortController, Data: want, Actions: []of.Action{of.GroupAction{ID: 9}}}); err == nil {
 		t.Error("a packet-out to a group that does not exist is no error")
 	}
@@ -111,11 +124,39 @@ func TestPacketInsThatAreNotTakenInTimeAreCounted(t *testing.T) {
 	defer close(gate)
 	must(t, s.Bundle(soon(t), []ofconn.Mod{add(t, of.Flow{Actions: []of.Action{of.Controller{MaxLen: 0xffff, Userdata: []byte{1}}}})}))
 	out := ofconn.PacketOut{InPort: 1, Data: udpFrame(), Actions: []of.Action{of.ResubmitTable(0)}}
-	for range 600 {
-		must(t, s.PacketOut(soon(t), out)) // returns after a barrier: its packet-in was sent before
+	for range 60 {
+		must(t, s.PacketsOut(soon(t), slices.Repeat([]ofconn.PacketOut{out}, 50))) // returns after a barrier: its packet-ins were sent before
 	}
 	if s.Lost() == 0 {
 		t.Error("no packet-in was counted as lost")
 	}
 	_ = l
+}
+
+// A meter tells how many packets it dropped, a flow for how long no packet met it.
+func TestMetersTellWhatTheyDropped(t *testing.T) {
+	l, s := connect(t, ofconn.Config{}, ovstest.Config{Ports: []string{"p1"}})
+	must(t, s.SetMeter(soon(t), of.Meter{ID: 1, RatePPS: 1, Burst: 1}))
+	must(t, s.SetMeter(soon(t), of.Meter{ID: 2, RatePPS: 1, Burst: 1}))
+	must(t, s.Bundle(soon(t), []ofconn.Mod{
+		add(t, of.Flow{Priority: 1, Match: of.Match{}.Eq(of.InPort, of.U(1)), Actions: []of.Action{of.Controller{MaxLen: 0xffff, Userdata: []byte{1}, MeterID: 1}}}),
+		add(t, of.Flow{Table: 5, Actions: []of.Action{of.Controller{MaxLen: 0xffff, Userdata: []byte{2}}}}),
+	}))
+	const sent = 50
+	must(t, s.PacketsOut(soon(t), slices.Repeat([]ofconn.PacketOut{{InPort: 1, Data: udpFrame(), Actions: []of.Action{of.ResubmitTable(0)}}}, sent)))
+	must(t, s.PacketOut(soon(t), ofconn.PacketOut{InPort: 1, Data: udpFrame(), Actions: []of.Action{of.ResubmitTable(5)}}))
+	came := 0
+	for in := l.packet(); in.Userdata[0] == 1; in = l.packet() {
+		came++
+	}
+	drops, err := s.MeterDrops(soon(t))
+	must(t, err)
+	if drops[1] != uint64(sent-came) || drops[2] != 0 || came == sent {
+		t.Errorf("%d of %d came, the meters say that they dropped %v", came, sent, drops)
+	}
+	must(t, s.DumpFlows(soon(t), func(f ofconn.FlowDesc) {
+		if f.Idle > f.Duration+time.Second {
+			t.Errorf("idle for %s, there for %s", f.Idle, f.Duration)
+		}
+	}))
 }

@@ -28,6 +28,32 @@ func (s *Session) DumpMeters(ctx context.Context) ([]of.Meter, error) {
 	return all, err
 }
 
+// MeterDrops says how many packets each meter dropped (OFPMP_METER_STATS, OpenFlow 1.5.1 section 7.3.5.13), by its id.
+func (s *Session) MeterDrops(ctx context.Context) (map[uint32]uint64, error) {
+	const head, entry, band = 16, 40, 16
+	drops := map[uint32]uint64{}
+	err := s.ask(ctx, meterStats(), func(r []byte) error {
+		if len(r) < head {
+			return errShort
+		}
+		for b := r[head:]; len(b) > 0; {
+			if len(b) < entry {
+				return errShort
+			}
+			id, n := binary.BigEndian.Uint32(b), int(binary.BigEndian.Uint16(b[4:]))
+			if n < entry || n > len(b) {
+				return errShort
+			}
+			for bands := b[entry:n]; len(bands) >= band; bands = bands[band:] {
+				drops[id] += binary.BigEndian.Uint64(bands)
+			}
+			b = b[n:]
+		}
+		return nil
+	})
+	return drops, err
+}
+
 // SetMeter adds a meter or changes the one with its id (ofp_meter_mod, OpenFlow 1.5.1 section 7.3.4.5).
 func (s *Session) SetMeter(ctx context.Context, m of.Meter) error {
 	err := s.tell(ctx, meterMod(openflow15.MC_ADD, m))

@@ -10,12 +10,13 @@ import (
 
 // compileBase makes what every node has whatever its ports are: the last rule of each table and what holds for every
 // router alike.
-func compileBase(_ memo.Reader, _ string) Output {
+func compileBase(r memo.Reader, _ string) Output {
 	var o Output
+	askWho(r, &o)
 	any := of.Match{}
-	for _, r := range []*pipeline.Rule{pipeline.UnboundPort, pipeline.UnknownPeer, pipeline.SpoofedMAC, pipeline.NDBroken,
+	for _, rule := range []*pipeline.Rule{pipeline.UnboundPort, pipeline.UnknownPeer, pipeline.SpoofedMAC, pipeline.NDBroken,
 		pipeline.UnknownDestination, pipeline.RouterNotIP, pipeline.NoReturn, pipeline.NotTranslated, pipeline.NoPeer, pipeline.NextUnknown, pipeline.NoTunnel, pipeline.NotHere} {
-		o.add(r.Flow(any))
+		o.add(rule.Flow(any))
 	}
 	const tagged = 0x1000 // OFPVID_PRESENT, ovs-fields(7) vlan_tci
 	o.add(

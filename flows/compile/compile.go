@@ -85,6 +85,10 @@ type Node struct {
 	// edge leaves through the host (untunnel); 0 = there is none.
 	HostPort uint32
 	HostMAC  model.MAC
+	// OnDemand makes the node have the flows of ports on other chassis only once they are wanted. LifePort is an OpenFlow port
+	// that is up while the daemon answers packets that miss; 0 = there is none, and without the daemon they are lost.
+	OnDemand bool
+	LifePort uint32
 	// Redirect lets a gateway send by way of another one to a chassis that it cannot reach itself.
 	Redirect bool
 	// HashFunction spreads packets over equal routes; empty = DefaultHash.
@@ -146,7 +150,7 @@ func Features() []memo.Feature[Output] {
 		{Name: "route", Roots: routersInScope, Members: routesOf, Compile: compileRoute},
 		{Name: "nat", Roots: routersNear, Members: listed(indexNAT), Compile: compileNAT},
 		{Name: "switch", Roots: switchesInScope, Compile: compileSwitch},
-		{Name: "port", Roots: switchesInScope, Members: listed(indexPorts), Compile: compilePort},
+		{Name: "port", Roots: switchesInScope, Members: portsToCompile, Compile: compilePort},
 		{Name: "patch", Roots: patchesHere, Compile: compilePatchPair},
 		{Name: "neighbour", Roots: neighboursInScope, Compile: compileNeighbour},
 		{Name: "local", Roots: localPorts, Compile: compileLocal},

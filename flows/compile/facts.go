@@ -25,6 +25,7 @@ const (
 	indexRouteGroup  = "routegroup"  // router and prefix → the static routes with it
 	indexNAT         = "nat"         // router → its NAT rules
 	indexNATInside   = "natinside"   // inside prefix → the NAT rules for connections to it from outside
+	indexWanted      = "wanted"      // switch → its ports elsewhere that are wanted here
 	indexAll         = "all"         // kind → every fact of the kind (chassis, interfaces)
 )
 
@@ -46,6 +47,7 @@ func indexes() map[string]func(memo.Key, any) []string {
 		indexRouteGroup:  index(func(s *model.StaticRoute) []string { return []string{routeGroup(s)} }),
 		indexNAT:         index(func(n *model.NATRule) []string { return []string{n.Router} }),
 		indexNATInside:   index(func(n *model.NATRule) []string { return when(n.FromOutside(), n.Prefix.String()) }),
+		indexWanted:      index(func(w Wanted) []string { return []string{w.Switch} }),
 		indexAll: func(k memo.Key, v any) []string {
 			switch v.(type) {
 			case *model.Chassis, Interface, Neighbour:

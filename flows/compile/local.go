@@ -2,6 +2,7 @@ package compile
 
 import (
 	"net/netip"
+	"slices"
 
 	"tuplenet/flows/memo"
 	"tuplenet/flows/of"
@@ -26,9 +27,13 @@ func compileLocal(r memo.Reader, id string) Output {
 	if ofport == 0 || p.Type == model.PortRouter {
 		return o
 	}
+	enter := []of.Action{pipeline.Datapath.Load(uint64(ls.VNI)), pipeline.InPort.Load(uint64(p.Key)), pipeline.To(pipeline.PortSecurity)}
+	if getNode(r).OnDemand {
+		enter = slices.Insert(enter, 0, pipeline.Ingress.Load(uint64(ofport)))
+		o.add(pipeline.AskOfPort.Flow(pipeline.Ingress.Is(of.Match{}, uint64(ofport)), pipeline.AskDaemon(ofport)))
+	}
 	o.add(
-		pipeline.LocalPort.Flow(of.Match{}.Eq(of.InPort, of.U(uint64(ofport))),
-			pipeline.Datapath.Load(uint64(ls.VNI)), pipeline.InPort.Load(uint64(p.Key)), pipeline.To(pipeline.PortSecurity)),
+		pipeline.LocalPort.Flow(of.Match{}.Eq(of.InPort, of.U(uint64(ofport))), enter...),
 		pipeline.Output.Flow(pipeline.OutPort.Is(pipeline.Datapath.Is(of.Match{}, uint64(ls.VNI)), uint64(p.Key)), of.Output{Port: ofport}),
 	)
 	symmetricReturnOf(r, &o, p, ls)

@@ -115,7 +115,7 @@ func flatten(t failer, e *memo.Engine[compile.Output]) (flows []of.Flow, rules [
 func (n *network) send(port string, p sim.Packet) sim.Walk {
 	n.t.Helper()
 	chassis, ofport := n.where(port)
-	return n.checked(n.nodes.Send(chassis, ofport, p))
+	return n.onDemand(n.checked(n.nodes.Send(chassis, ofport, p)))
 }
 
 // resume goes on with a packet in a table of a chassis, as the daemon has it.

@@ -50,7 +50,7 @@ func newOracle(t *testing.T) *oracle {
 	o.sw.Vsctl(args...)
 	o.numbers()
 	o.connect()
-	for _, m := range pipeline.Meters {
+	for _, m := range append(pipeline.MissMeters(), pipeline.Meters...) {
 		o.must(o.session.SetMeter(o.ctx, m))
 	}
 	o.must(o.session.AddTLV(o.ctx, []ofconn.TLV{{Class: pipeline.OptionClass, Type: pipeline.OptionType, Len: pipeline.OptionLen, Index: pipeline.OptionIndex}}))

@@ -119,7 +119,8 @@ func some(t *rapid.T, label string, from []string, limit int) []string {
 }
 
 func anyNode(t *rapid.T) compile.Node {
-	n := compile.Node{Chassis: "self", Gateway: rapid.Bool().Draw(t, "gateway"), Encaps: one(t, "own encaps", someEncaps), TunnelPort: one(t, "tunnel port", []uint32{0, 1}), VXLANPort: one(t, "VXLAN port", []uint32{0, 2}), TunnelMTU: one(t, "tunnel MTU", []int{0, 1438})}
+	n := compile.Node{Chassis: "self", Gateway: rapid.Bool().Draw(t, "gateway"), Encaps: one(t, "own encaps", someEncaps), TunnelPort: one(t, "tunnel port", []uint32{0, 1}), VXLANPort: one(t, "VXLAN port", []uint32{0, 2}), TunnelMTU: one(t, "tunnel MTU", []int{0, 1438}),
+		OnDemand: rapid.Bool().Draw(t, "on demand"), LifePort: one(t, "life port", []uint32{0, 9})}
 	for _, ip := range some(t, "own endpoints", someEndpoint, 2) {
 		n.IPs = append(n.IPs, netip.MustParseAddr(ip))
 	}
@@ -132,7 +133,7 @@ func anyEdit(t *rapid.T) (memo.Key, any) {
 	var key memo.Key
 	var value any
 	object := func(o model.Object) { key, value = compile.FactKey(o.Ref()), o }
-	switch rapid.IntRange(0, 13).Draw(t, "kind") {
+	switch rapid.IntRange(0, 14).Draw(t, "kind") {
 	case 0:
 		object(&model.LogicalSwitch{Name: one(t, "switch", someSwitches), VNI: model.VNI(rapid.IntRange(1, 4).Draw(t, "vni")), MTU: one(t, "MTU", []int{0, 0, 1300, 9000})})
 	case 1:
@@ -162,6 +163,9 @@ func anyEdit(t *rapid.T) (memo.Key, any) {
 			NextHop: ip, OutPort: "r-" + one(t, "out", someLinks)})
 	case 12:
 		object(anyNAT(t))
+	case 14:
+		ls := one(t, "switch", someSwitches)
+		key, value = memo.Key{Kind: compile.KindWanted, ID: ls + "/" + one(t, "wanted", somePorts)}, compile.Wanted{Switch: ls}
 	case 13:
 		key, value = memo.Key{Kind: compile.KindWatched, ID: one(t, "watched", someChassis)}, compile.Watched{OFPort: rapid.Uint32Range(5, 6).Draw(t, "port"), New: rapid.Bool().Draw(t, "new"), Encap: one(t, "encap", []model.Encap{model.EncapGeneve, model.EncapVXLAN})}
 	case 10:

@@ -19,8 +19,15 @@ import (
 // On random deployments every packet goes exactly where the model says: T21 (same switch, across switches, TTL), T22
 // (ARP and ND), T23 (echo replies of routers), X13 (equal addresses on isolated switches).
 func TestT21_X13_PacketsGoWhereTheModelSays(t *testing.T) {
+	packetsGoWhereTheModelSays(t, func(w *world) {})
+}
+
+// packetsGoWhereTheModelSays sends packets of all kinds through random deployments.
+func packetsGoWhereTheModelSays(t *testing.T, alter func(*world)) {
 	check(t, topologies, func(t *rapid.T) {
-		n := anyWorld(t).build(t)
+		w := anyWorld(t)
+		alter(w)
+		n := w.build(t)
 		targets := n.targets()
 		for _, src := range objects[*model.LogicalSwitchPort](n.world) {
 			c, _ := n.where(src.Name)

@@ -103,6 +103,7 @@ func compileRouterPort(r memo.Reader, id string) Output {
 		announce(r, &o, lr, rp, ls, peer, n.Addr())
 	}
 	resolve(r, &o, lr, rp, peer.Switch)
+	askForNeighbours(r, &o, lr, rp, ls, peer)
 	if carries(r, lr, rp, peer.Switch) {
 		o.Carries = []string{peer.Name}
 	}

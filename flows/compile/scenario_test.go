@@ -23,10 +23,15 @@ type world struct {
 	learnt map[string][]compile.Neighbour
 	// watched are the ports by which a chassis watches others.
 	watched map[string]map[string]uint32
+	// onDemand makes all chassis but gateways work so; wanted are the ports that they want, life is whether they have a port that
+	// tells that their daemon lives.
+	onDemand, life bool
+	wanted         map[string]map[memo.Key]compile.Wanted
 }
 
 func newWorld() *world {
-	return &world{facts: map[memo.Key]any{}, ports: map[string]map[string]uint32{}, keys: map[string]int{}, learnt: map[string][]compile.Neighbour{}, watched: map[string]map[string]uint32{}}
+	return &world{facts: map[memo.Key]any{}, ports: map[string]map[string]uint32{}, keys: map[string]int{}, learnt: map[string][]compile.Neighbour{}, watched: map[string]map[string]uint32{},
+		wanted: map[string]map[memo.Key]compile.Wanted{}}
 }
 
 func (w *world) put(o model.Object) { w.facts[compile.FactKey(o.Ref())] = o }
@@ -39,6 +44,8 @@ func (w *world) put(o model.Object) { w.facts[compile.FactKey(o.Ref())] = o }
 //	link LR LS-A 10.20.1.1/24,2001:db8::1/64
 //	chassis hv1 10.0.0.1
 //	bind alice hv1
+//	ondemand
+//	wanted hv1 LS-A bob
 //
 // and those of edgeCommand.
 func parse(t testing.TB, text string) *world {
@@ -96,6 +103,10 @@ func (w *world) command(f []string) (err error) {
 		w.chassisIs(f, false)
 	case "bind":
 		w.bind(f[1], f[2])
+	case "ondemand":
+		w.onDemand, w.life = true, true
+	case "wanted":
+		w.want(f[1], f[2], f[3])
 	default:
 		return w.edgeCommand(f)
 	}
@@ -160,7 +171,10 @@ func (w *world) key(owner string) model.PortKey {
 // node is what a chassis knows of itself.
 func (w *world) node(chassis string) compile.Node {
 	c := w.chassisOf(chassis)
-	n := compile.Node{Chassis: chassis, IPs: c.IPs, Encaps: c.Encaps, TunnelPort: tunnelPort, TunnelMTU: 1438, Gateway: c.Gateway, Redirect: true}
+	n := compile.Node{Chassis: chassis, IPs: c.IPs, Encaps: c.Encaps, TunnelPort: tunnelPort, TunnelMTU: 1438, Gateway: c.Gateway, Redirect: true, OnDemand: w.onDemand && !c.Gateway}
+	if w.life && n.OnDemand {
+		n.LifePort = lifePort
+	}
 	for _, other := range objects[*model.Chassis](w) {
 		if slices.Contains(other.Encaps, model.EncapVXLAN) {
 			n.VXLANPort = vxlanPort
@@ -203,6 +217,9 @@ func (w *world) see(chassis string) map[memo.Key]any {
 	}
 	for port, n := range w.ports[chassis] {
 		all[memo.Key{Kind: compile.KindInterface, ID: port}] = compile.Interface{OFPort: n}
+	}
+	for k, v := range w.wanted[chassis] {
+		all[k] = v
 	}
 	for _, n := range w.learnt[chassis] {
 		all[memo.Key{Kind: compile.KindNeighbour, ID: n.ID()}] = n

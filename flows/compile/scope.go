@@ -14,6 +14,11 @@ const (
 	derivedLinks   = "links"   // switch → []link
 	derivedMembers = "members" // switch → members
 	derivedPart    = "part"    // part of a switch's ports → members
+	derivedLocal   = "local"   // "" → switch → the ports with an interface here
+	derivedLocalOf = "localof" // switch → the ports with an interface here
+	derivedEager   = "eager"   // switch → whether its ports are compiled unasked
+	derivedEdges   = "edges"   // "" → switch → the gateways that have all flows of its island
+	derivedEdgesOf = "edgesof" // switch → the gateways that have all flows of its island
 	derivedRouters = "routers" // switch → the routers that its ports' packets cross on this node, sorted
 )
 
@@ -24,6 +29,11 @@ func derived() map[string]memo.Derived {
 		derivedMembers: {Compute: computeMembers},
 		derivedPart:    {Compute: computePart},
 		derivedRouters: {Compute: computeRouters},
+		derivedLocal:   {Compute: computeLocal},
+		derivedLocalOf: {Compute: computeLocalOf},
+		derivedEager:   {Compute: computeEager},
+		derivedEdges:   {Compute: computeEdges},
+		derivedEdgesOf: {Compute: computeEdgesOf},
 	}
 }
 

@@ -36,6 +36,7 @@ func compileSwitch(r memo.Reader, name string) Output {
 		pipeline.Flood.Flow(everybody, flood(&o, ls, pipeline.GroupFlood, append(here[:len(here):len(here)], away...))...),
 	)
 	compilePatch(r, &o, in, name)
+	askInSwitch(r, &o, in, ls)
 	if len(r.List(indexOpen, name)) == 0 {
 		o.add(
 			pipeline.UnknownARP.Flow(in.ARP().Eq(of.ARPOp, of.U(arpRequest))),

@@ -134,6 +134,8 @@ func punt(p pipeline.Punt) string {
 		return "resolve next hop"
 	case pipeline.PuntLearn:
 		return "learn neighbour"
+	case pipeline.PuntMiss:
+		return "flows wanted"
 	case pipeline.PuntTrace:
 		return "live trace"
 	case pipeline.PuntPing:

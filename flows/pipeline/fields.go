@@ -19,11 +19,14 @@ var (
 	TooBig      = Field{"too_big", of.Bits(of.Reg10, 3, 1), "the packet does not fit into the tunnel, or the network behind the router's port"}
 	FromVXLAN   = Field{"from_vxlan", of.Bits(of.Reg10, 4, 1), "the packet came through a VXLAN tunnel, which carries no port keys and flags"}
 	ToVXLAN     = Field{"to_vxlan", of.Bits(of.Reg10, 5, 1), "the chassis that the packet is sent to wants VXLAN"}
+	Asked       = Field{"asked", of.Bits(of.Reg10, 8, 1), "on demand: the daemon has seen the packet"}
+	Missed      = Field{"missed", of.Bits(of.Reg10, 9, 2), "on demand: what missed: 1 responder, 2 l2_lookup, 3 neighbour"}
 	FromEdge    = Field{"from_edge", of.Bits(of.Reg10, 16, 12), "number of the edge router that translated the destination, for inside addresses that have external ones at several edges; 0 = none"}
 	PingID      = Field{"ping_id", of.Bits(of.Reg11, 0, 16), "identifier that the sender of a renumbered ping gave it"}
 	Renumbered  = Field{"renumbered", of.Bits(of.Reg11, 16, 1), "the daemon gave the ping another identifier"}
 	Restored    = Field{"restored", of.Bits(of.Reg11, 17, 1), "the daemon gave the answer to a renumbered ping its identifier back"}
 	Tries       = Field{"tries", of.Bits(of.Reg11, 20, 4), "how many identifiers of a ping were tried"}
+	Ingress     = Field{"ingress", of.Whole(of.Reg12), "on demand: OpenFlow port of the workload that sent the packet, 0 = it is of another chassis"}
 	InPort      = Field{"in_port_key", of.Whole(of.Reg14), "port key by which the packet entered the present switch or router"}
 	OutPort     = Field{"out_port_key", of.Whole(of.Reg15), "port key by which it leaves"}
 	OptionSrc   = Field{"option_src", of.Bits(of.TunMetadata0, 48, 16), "tunnel option: source port key"}
@@ -37,8 +40,8 @@ var (
 
 // Fields lists every field.
 var Fields = []Field{Datapath, NextHop4, NextHop6, RouterPort, LastRouter, FromTunnel, Redirected, Routed, TooBig,
-	FromVXLAN, ToVXLAN, FromEdge,
-	PingID, Renumbered, Restored, Tries, InPort, OutPort, OptionSrc, OptionDst, OptionRedir, OptionEdge, OptionTrace, TraceID, TraceColour}
+	FromVXLAN, ToVXLAN, Asked, Missed, FromEdge,
+	PingID, Renumbered, Restored, Tries, Ingress, InPort, OutPort, OptionSrc, OptionDst, OptionRedir, OptionEdge, OptionTrace, TraceID, TraceColour}
 
 // Marks of connections. A router's zone for connections from inside marks renumbered pings: the identifier that their sender
 // knows, and a bit that says so. A switch's zone marks connections with the edge that they came in through.
@@ -83,6 +86,9 @@ const (
 	GroupFloodLocal = 0x2 // the local ports only, for packets from a tunnel
 	groupReturn     = 0x5 // the ways of packets that have to leave through one edge; the low 28 bits are a hash
 	groupChassis    = 0x4 // the ways of a gateway to a chassis; the low 28 bits are a hash of its name
+	groupAsk        = 0x8 // on demand: packets for MACs of a switch that are not here, to the daemon, or without it to an edge; the low 28 bits are a VNI
+	groupAskNext    = 0x9 // the same for next hops behind a router port; the low 28 bits are a hash of its name
+	groupAskWho     = 0xa // the same for ARP and ND questions, without the daemon to everybody on the switch; one for all
 	groupRoute      = 0x3 // the ways of a static route; the low 28 bits are a hash of router and prefix
 )
 
@@ -106,6 +112,15 @@ func ChassisGroupID(hash uint64) uint32 { return groupChassis<<28 | uint32(hash)
 // ReturnGroupID is the id of the group of ways that prefer one edge, from a hash of route and edge.
 func ReturnGroupID(hash uint64) uint32 { return groupReturn<<28 | uint32(hash)&0x0fffffff }
 
+// AskGroupID is the id of the group of packets for MACs of a switch that are not here.
+func AskGroupID(vni uint32) uint32 { return groupAsk<<28 | vni }
+
+// AskNextGroupID is the id of the group of packets for next hops behind a router port that are not here, from a hash of its name.
+func AskNextGroupID(hash uint64) uint32 { return groupAskNext<<28 | uint32(hash)&0x0fffffff }
+
+// AskWhoGroupID is the id of the group of questions for addresses that are not here.
+const AskWhoGroupID = groupAskWho << 28
+
 // Punt is the reason why a packet is sent to the daemon: the first byte of the controller action's userdata.
 type Punt uint8
 
@@ -122,6 +137,7 @@ const (
 	PuntPingReply       Punt = 9
 	PuntTrace           Punt = 10
 	PuntNextTooBig      Punt = 20
+	PuntMiss            Punt = 30
 )
 
 // TooBigToDaemon is ToDaemon for a packet that is larger than an MTU, which goes along: what is answered is what was compared.

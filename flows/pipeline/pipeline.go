@@ -49,9 +49,11 @@ type Rule struct {
 	Drop string
 	// Punt tells that packets go to the daemon.
 	Punt bool
-	// Group tells that a group decides how the packet goes on.
-	Group bool
-	Doc   string
+	// Group tells that a group decides how the packet goes on; Buckets are the tables that its buckets lead to, nil for any
+	// that groups usually do.
+	Group   bool
+	Buckets []Table
+	Doc     string
 }
 
 // Flow is a flow of a rule, ready for the switch.

@@ -61,6 +61,10 @@ var (
 	Learn = &Rule{ID: 47, Name: "learn", Table: Responder, Priority: 60, Span: 1, Punt: true,
 		Match: fields(of.Metadata, of.Reg14, of.EthType, of.ARPOp, of.IPProto, of.ICMPv6Type, of.ICMPv6Code), Next: tables(L2Lookup),
 		Doc: "What the physical network says of its own addresses is shown to the daemon and goes on."}
+	AskARP = &Rule{ID: 240, Name: "ask-arp", Table: Responder, Priority: 55, Group: true, Match: fields(of.Metadata, of.Reg10, of.EthType, of.ARPOp), Buckets: tables(Miss, L2Lookup), Next: tables(Miss),
+		Doc: "On demand: the address of the request may be of a port whose flows are not here; the daemon knows."}
+	AskND = &Rule{ID: 241, Name: "ask-nd", Table: Responder, Priority: 55, Group: true, Match: fields(of.Metadata, of.Reg10, of.EthType, of.IPProto, of.ICMPv6Type, of.ICMPv6Code), Buckets: tables(Miss, L2Lookup), Next: tables(Miss),
+		Doc: "As ask-arp, for IPv6."}
 	UnknownARP = &Rule{ID: 44, Name: "unknown-arp", Table: Responder, Priority: 50, Match: fields(of.Metadata, of.EthType, of.ARPOp), Drop: "ARP request for an address that nobody has",
 		Doc: "Every address of the switch is known from intent, so nothing is flooded."}
 	UnknownND = &Rule{ID: 45, Name: "unknown-nd", Table: Responder, Priority: 50, Match: fields(of.Metadata, of.EthType, of.IPProto, of.ICMPv6Type, of.ICMPv6Code), Drop: "solicitation for an address that nobody has",
@@ -97,6 +101,8 @@ var (
 		Doc: "A frame of the physical network for a MAC that no port of the switch has: it does not go back to where it came from."}
 	Remember = &Rule{ID: 189, Name: "remember-edge", Table: L2Lookup, Priority: 110, Match: fields(of.Metadata, of.EthDst, of.EthType, of.IPDst, of.IPv6Dst, of.Reg10), Next: tables(Deliver),
 		Doc: "A connection from outside to an address of this chassis that has external ones at several edges: connection tracking remembers the edge."}
+	AskPort = &Rule{ID: 242, Name: "ask-port", Table: L2Lookup, Priority: 30, Group: true, Match: fields(of.Metadata, of.Reg10), Buckets: tables(Miss, TunnelOut), Next: tables(Miss),
+		Doc: "On demand: the MAC may be of a port whose flows are not here; the daemon knows. Without a daemon an edge does, which has all flows."}
 	UnknownDestination = &Rule{ID: 66, Name: "unknown-destination", Table: L2Lookup, Drop: "destination MAC is unknown on the switch",
 		Doc: "No port of the switch has this MAC."}
 
@@ -170,6 +176,8 @@ var (
 		Doc: "The next hop's MAC, learnt from the physical network."}
 	Resolve = &Rule{ID: 113, Name: "resolve", Table: Neighbour, Priority: 50, Punt: true, Match: fields(of.Metadata, of.EthType, of.Reg15),
 		Doc: "The daemon asks the physical network for the next hop; the packet waits for the answer."}
+	AskNeighbour = &Rule{ID: 243, Name: "ask-neighbour", Table: Neighbour, Priority: 60, Group: true, Match: fields(of.Metadata, of.Reg10, of.EthType, of.Reg15), Buckets: tables(Miss, TunnelOut), Next: tables(Miss),
+		Doc: "On demand: the next hop may be a port whose flows are not here; the daemon knows. Without a daemon the packet goes to the same router on an edge, which has all flows."}
 	NoNeighbour = &Rule{ID: 111, Name: "no-neighbour", Table: Neighbour, Punt: true, Match: fields(of.EthType), Drop: "nobody has the next hop's address",
 		Doc: "The daemon answers host unreachable."}
 
@@ -229,6 +237,11 @@ var (
 	NoPeer = &Rule{ID: 121, Name: "no-peer", Table: RouterOut, Drop: "router port leads nowhere",
 		Doc: "The router port has no peer."}
 
+	AskOfPort = &Rule{ID: 244, Name: "ask-of-port", Table: Miss, Priority: 100, Punt: true, Match: fields(of.Reg12),
+		Doc: "On demand: a packet of a port here whose destination has no flows here waits with the daemon until it has. A meter bounds what a port may ask."}
+	AskOfOthers = &Rule{ID: 245, Name: "ask-of-others", Table: Miss, Punt: true,
+		Doc: "As ask-of-port, for packets of other chassis (to ports that have left this one)."}
+
 	TunnelLoop = &Rule{ID: 130, Name: "tunnel-loop", Table: TunnelOut, Priority: 100, Match: fields(of.Reg10), Drop: "already handed on once",
 		Doc: "A packet from a tunnel goes back into one once at most."}
 	HandOn = &Rule{ID: 131, Name: "hand-on", Table: TunnelOut, Priority: 90, Match: fields(of.Reg10), Next: tables(Encap),
@@ -261,9 +274,9 @@ var Rules = []*Rule{
 	MulticastSource, LocalPort, TunnelPort, VXLANPort, UnboundPort,
 	PeerVXLAN, PeerChassis, UnknownPeer,
 	Unchecked, OwnND, SpoofedND, OwnARP, OwnIPv4, DHCPRequest, OwnIPv6, UnspecifiedIPv6, SpoofedAddress, OwnMAC, SpoofedMAC,
-	Tagged, OwnAddressAsked, ARPResponder, NDResponder, Learn, UnknownARP, UnknownND, NotAsked,
+	Tagged, OwnAddressAsked, ARPResponder, NDResponder, Learn, AskARP, AskND, UnknownARP, UnknownND, NotAsked,
 	NDAdvertiseAll, NDAdvertise, NDBroken,
-	Remember, ToLocalPort, ToRemotePort, ByGateway, ToRouter, UnboundDestination, FloodFromTunnel, Flood, FromPatch, ToPatch, PatchByGateway, UnknownDestination,
+	Remember, ToLocalPort, ToRemotePort, ByGateway, ToRouter, UnboundDestination, FloodFromTunnel, Flood, AskPort, FromPatch, ToPatch, PatchByGateway, UnknownDestination,
 	RouterTagged, Martian, RouterSpoofed, CheckExternal, RouterAccept, RouterNotIP,
 	Unsnat, NoUnsnat,
 	PingReply, Dnat, NoDnat,
@@ -271,13 +284,14 @@ var Rules = []*Rule{
 	EchoReply, PortUnreachable, ForRouter, ForExternal, TTLExpired, LinkLocal, ToRoute,
 	Connected, ReturnFixed, AskEdge, Static, Untunnel, NoRoute,
 	ReturnBy, ReturnAny, NoReturn,
-	NeighbourMAC, LearntNeighbour, Resolve, NoNeighbour,
+	NeighbourMAC, LearntNeighbour, AskNeighbour, Resolve, NoNeighbour,
 	UndnatError, Undnat, NoUndnat,
 	Answer, RestoredPing, RouterError, RouterSays, RenumberedPing, RenumberedOther, Snat, WayBack, NoSnat,
 	HairpinSnat, RenumberedHairpin, RenumberedLost, NoHairpin,
 	IsTranslated, Renumber, Untranslated, NotTranslated,
 	CheckNext, LeaveRouter, NoPeer,
 	NextExceeded, NextFits, NextUnknown,
+	AskOfPort, AskOfOthers,
 	TunnelLoop, HandOn, CheckSize, ToEncap,
 	SizeExceeded, SizeFits,
 	Encapsulate, EncapsulateVXLAN, NoTunnel,

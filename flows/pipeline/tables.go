@@ -23,6 +23,7 @@ var (
 	Translated   = Table{68, "translated", "What connection tracking could not translate goes no further: inside addresses do not leak."}
 	RouterOut    = Table{72, "router_out", "Leaving a router through one of its ports into the switch behind it."}
 	NextSize     = Table{74, "next_size", "Packets that do not fit into the network behind the port are answered with its MTU."}
+	Miss         = Table{84, "miss", "On demand: packets for endpoints whose flows are not here wait with the daemon, so many a second of each port at most."}
 	TunnelOut    = Table{90, "tunnel_out", "Leaving for another chassis: loop guard and size check."}
 	TunnelSize   = Table{92, "tunnel_size", "Packets that do not fit into the tunnel are answered with the MTU."}
 	Encap        = Table{94, "encap", "Network id, port keys and flags are written into the tunnel header."}
@@ -31,4 +32,4 @@ var (
 
 // Tables lists every table.
 var Tables = []Table{Classify, TunnelIn, PortSecurity, Responder, NDReply, L2Lookup, RouterIn, UnSNAT, DNAT, ExternalSize, RouterLocal, Route, Return, Neighbour,
-	UnDNAT, SNAT, Hairpin, Translated, RouterOut, NextSize, TunnelOut, TunnelSize, Encap, Deliver}
+	UnDNAT, SNAT, Hairpin, Translated, RouterOut, NextSize, Miss, TunnelOut, TunnelSize, Encap, Deliver}

@@ -104,9 +104,11 @@ func (r *run) finish() Trace {
 }
 
 // Resume goes on with a packet in a table, with the metadata and registers that it has, as after a packet-out of the controller
-// that sets them and resubmits. It is not tracked.
+// that sets them and resubmits; without an in-port it seems to come from the controller. It is not tracked.
 func (s *Switch) Resume(table uint8, p Packet) Trace {
-	p.Set(of.InPort, of.U(uint64(of.PortController)))
+	if p.Get(of.InPort).Lo == 0 {
+		p.Set(of.InPort, of.U(uint64(of.PortController)))
+	}
 	r := run{sw: s, tunDst: p.Get(of.TunDst), tunDst6: p.Get(of.TunIPv6Dst), queue: []pass{{table: table, p: p}}}
 	return r.finish()
 }

@@ -92,10 +92,12 @@ func Neighbours() map[uint8]map[uint8]bool {
 		for _, t := range r.Next {
 			join(r.Table, t)
 		}
-		if r.Group { // buckets lead on
-			for _, t := range []pipeline.Table{pipeline.Deliver, pipeline.Encap, pipeline.TunnelOut, pipeline.Neighbour} {
-				join(r.Table, t)
-			}
+		buckets := r.Buckets
+		if r.Group && buckets == nil {
+			buckets = []pipeline.Table{pipeline.Deliver, pipeline.Encap, pipeline.TunnelOut, pipeline.Neighbour}
+		}
+		for _, t := range buckets {
+			join(r.Table, t)
 		}
 	}
 	return next

@@ -136,7 +136,8 @@ func TestTheMarkGoesThroughTunnels(t *testing.T) {
 	}
 	for _, at := range pipeline.Tables {
 		flows = append(flows, of.Flow{Table: at.ID, Priority: 1, Actions: map[uint8][]of.Action{
-			pipeline.Classify.ID: {pipeline.Again(pipeline.TunnelIn)}, pipeline.TunnelIn.ID: {pipeline.Again(pipeline.Encap)}, pipeline.Encap.ID: {of.Output{Port: 7}}}[at.ID]})
+			pipeline.Classify.ID: {pipeline.Again(pipeline.TunnelIn)}, pipeline.TunnelIn.ID: {pipeline.Again(pipeline.L2Lookup)},
+			pipeline.L2Lookup.ID: {pipeline.Again(pipeline.TunnelOut)}, pipeline.TunnelOut.ID: {pipeline.Again(pipeline.Encap)}, pipeline.Encap.ID: {of.Output{Port: 7}}}[at.ID]})
 	}
 	sw, err := sim.New(sim.Config{Flows: flows})
 	if err != nil {
@@ -153,7 +154,7 @@ func TestTheMarkGoesThroughTunnels(t *testing.T) {
 			t.Errorf("it leaves with id %#x", got)
 		}
 	}
-	if want := []uint8{0, 4, 94}; !slices.Equal(reports, want) {
+	if want := []uint8{0, 4, 16, 90, 94}; !slices.Equal(reports, want) {
 		t.Errorf("reported in %v, want %v", reports, want)
 	}
 }

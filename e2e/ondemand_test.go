@@ -1,0 +1,230 @@
+//go:build integration
+
+package e2e_test
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"tuplenet/e2e/lab"
+)
+
+// crowd is a workload on alice, and one on bob that is many ports with one address each.
+type crowd struct {
+	*fleet
+	from *lab.Workload
+	dst  []netip.Addr
+	udp  *net.UDPConn // of from
+}
+
+const crowdPort = 7
+
+// newCrowd makes a lab where n ports are on bob. No daemon runs on alice yet.
+func newCrowd(t *testing.T, cfg lab.Config, n int) *crowd {
+	t.Helper()
+	c := &crowd{fleet: newBareFleet(t, cfg)}
+	alice, bob := c.Hosts()[0], c.Hosts()[1]
+	c.daemon(bob, "ONDEMAND=1")
+	lines := []string{"ls add LS-A", "ls add LS-B", "lr add LR", "lr link LR LS-A 10.20.1.1/24", "lr link LR LS-B 10.21.0.1/16", "lsp add LS-A from 10.20.1.10"}
+	for i := range n {
+		c.dst = append(c.dst, netip.AddrFrom4([4]byte{10, 21, byte(1 + i/200), byte(1 + i%200)}))
+		lines = append(lines, fmt.Sprintf("lsp add LS-B to%d %s", i, c.dst[i]))
+	}
+	file := filepath.Join(t.TempDir(), "batch")
+	c.check(os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
+	c.tpctl("batch -f " + file)
+	c.plugCrowd(bob)
+	c.eventually("all ports bound", func() error {
+		out, err := c.Tpctl(c.ctx, "lsp", "show", "LS-B", "-o", "table")
+		if bound := strings.Count(out, bob.Name()); err == nil && bound < n {
+			err = fmt.Errorf("%d of %d are", bound, n)
+		}
+		return err
+	})
+	c.daemonOnAlice("ONDEMAND=1")
+	c.from = c.workload(alice, "from", "from", "f2:01:0a:14:01:0a", "10.20.1.1", "", "10.20.1.10/24")
+	c.reach(c.from, netip.MustParseAddr("10.20.1.1"))
+	c.check(c.from.InNet(func() (err error) {
+		c.udp, err = net.ListenUDP("udp4", &net.UDPAddr{})
+		return err
+	}))
+	t.Cleanup(func() { c.udp.Close() })
+	return c
+}
+
+// daemonOnAlice starts the daemon again, with other settings.
+func (c *crowd) daemonOnAlice(args ...string) {
+	c.t.Helper()
+	alice := c.Hosts()[0]
+	if alice.Daemon().PID != 0 {
+		c.check(alice.StopDaemon(c.ctx))
+	}
+	c.daemon(alice, args...)
+}
+
+// plugCrowd gives bob an interface for each port: patch ports to a bridge with one workload that has all addresses.
+func (c *crowd) plugCrowd(bob *lab.Host) {
+	c.t.Helper()
+	const mac, gateway = "f2:aa:00:00:00:01", "f2:01:0a:15:00:01"
+	w, err := bob.AddWorkload(c.ctx, lab.WorkloadConfig{Name: "crowd", MAC: mac, Unplugged: true})
+	c.check(err)
+	c.on(bob, "ovs-vsctl add-br br-crowd -- set bridge br-crowd datapath_type=netdev fail_mode=secure -- add-port br-crowd v-crowd -- set interface v-crowd ofport_request=1")
+	var flows, addrs strings.Builder
+	fmt.Fprintf(&flows, "priority=0,actions=set_field:%s->eth_dst,output:1\npriority=1,in_port=1,actions=drop\n", mac)
+	args := []string{}
+	for i, ip := range c.dst {
+		near, far := fmt.Sprintf("n%d", i), fmt.Sprintf("f%d", i)
+		args = append(args,
+			"--", "add-port", "br-int", near, "--", "set", "interface", near, "type=patch", "options:peer="+far, fmt.Sprintf("external_ids:iface-id=to%d", i),
+			"--", "add-port", "br-crowd", far, "--", "set", "interface", far, "type=patch", "options:peer="+near, fmt.Sprintf("ofport_request=%d", 10+i))
+		b := ip.As4()
+		fmt.Fprintf(&flows, "priority=2,ip,in_port=1,nw_src=%s,actions=set_field:f2:01:%02x:%02x:%02x:%02x->eth_src,output:%d\n", ip, b[0], b[1], b[2], b[3], 10+i)
+		fmt.Fprintf(&addrs, "addr add %s/32 dev eth0\n", ip)
+		if i%100 == 99 || i == len(c.dst)-1 {
+			_, err := bob.Vsctl(c.ctx, args...)
+			c.check(err)
+			args = nil
+		}
+	}
+	fmt.Fprintf(&addrs, "route add 10.21.0.1/32 dev eth0\nneigh add 10.21.0.1 lladdr %s dev eth0 nud permanent\nroute add default via 10.21.0.1\n", gateway)
+	dir := c.t.TempDir()
+	c.check(os.WriteFile(filepath.Join(dir, "flows"), []byte(flows.String()), 0o644))
+	c.check(os.WriteFile(filepath.Join(dir, "addrs"), []byte(addrs.String()), 0o644))
+	_, err = w.Exec(c.ctx, "ip", "-batch", filepath.Join(dir, "addrs"))
+	c.check(err)
+	c.on(bob, "ovs-ofctl -O OpenFlow15 add-flows br-crowd "+filepath.Join(dir, "flows"))
+	echo, err := w.StartEcho(c.ctx, crowdPort)
+	c.check(err)
+	c.t.Cleanup(func() { _ = echo.Close() })
+}
+
+// touch sends one packet to each of some destinations; each must be answered.
+func (c *crowd) touch(dst []netip.Addr) {
+	c.t.Helper()
+	answered := make(chan map[netip.Addr]bool)
+	go func() {
+		seen, b := map[netip.Addr]bool{}, make([]byte, 200)
+		for len(seen) < len(dst) {
+			_, from, err := c.udp.ReadFromUDPAddrPort(b)
+			if err != nil {
+				break
+			}
+			seen[from.Addr()] = true
+		}
+		answered <- seen
+	}()
+	c.check(c.udp.SetReadDeadline(time.Now().Add(time.Minute)))
+	pace := time.NewTicker(4 * time.Millisecond) // a busy machine's switch is late, but its buffers are not full
+	defer pace.Stop()
+	for _, ip := range dst {
+		<-pace.C
+		_, err := c.udp.WriteToUDPAddrPort([]byte("hello"), netip.AddrPortFrom(ip, crowdPort))
+		c.check(err)
+	}
+	c.check(c.udp.SetReadDeadline(time.Now().Add(8 * time.Second)))
+	if seen := <-answered; len(seen) != len(dst) {
+		c.t.Fatalf("%d of %d first packets were answered", len(seen), len(dst))
+	}
+}
+
+// flows counts the flows of alice.
+func (c *crowd) flows() int {
+	c.t.Helper()
+	out := c.on(c.Hosts()[0], "ovs-ofctl -O OpenFlow15 dump-aggregate br-int")
+	m := regexp.MustCompile(`flow_count=(\d+)`).FindStringSubmatch(out)
+	if m == nil {
+		c.t.Fatalf("no count in %q", out)
+	}
+	n, err := strconv.Atoi(m[1])
+	c.check(err)
+	return n
+}
+
+// 1,000 destinations are touched once from one port: nothing is lost, there are so many flows as were touched, a restart of the
+// daemon changes none of them, and when they are idle they go. Nobody answers for an address that does not exist.
+func TestT28_FirstPacketsMakeTheFlowsAndAreNotLost(t *testing.T) {
+	c := newCrowd(t, lab.Config{Name: "demand"}, 1000)
+	before := c.flows()
+	c.touch(c.dst[:100])
+	each := (c.flows() - before) / 100
+	if each < 1 || each > 6 || c.flows() != before+100*each {
+		t.Fatalf("%d flows for 100 destinations", c.flows()-before)
+	}
+	c.touch(c.dst[100:])
+	if got := c.flows(); got != before+1000*each {
+		t.Fatalf("%d flows for 1000 destinations, %d for 100", got-before, 100*each)
+	}
+	c.daemonOnAlice("ONDEMAND=1")
+	if got := c.flows(); got != before+1000*each {
+		t.Fatalf("%d flows after a restart of the daemon, %d before", got-before, 1000*each)
+	}
+	c.touch(c.dst[:10])
+	c.daemonOnAlice("ONDEMAND=1", "--ondemand-idle", "2s")
+	c.eventually("idle flows gone", func() error {
+		if got := c.flows(); got != before {
+			return fmt.Errorf("%d of %d are there", got-before, 1000*each)
+		}
+		return nil
+	})
+	c.touch(c.dst[990:])
+	report, err := c.from.Ping(c.ctx, netip.MustParseAddr("10.21.99.99"), 50*time.Millisecond, 3)
+	c.check(err)
+	if report.Received != 0 {
+		t.Error("an address that nobody has answers")
+	}
+}
+
+// While the daemon is down, first packets go by an edge, which has all flows: nothing is lost. When it is back, it knows
+// what was there before.
+func TestT28_WithoutTheDaemonFirstPacketsGoByAnEdge(t *testing.T) {
+	c := newCrowd(t, lab.Config{Name: "byedge", Hosts: []string{"alice", "bob", "edge"}}, 60)
+	alice, edge := c.Hosts()[0], c.Hosts()[2]
+	c.daemon(edge, "GATEWAY=1")
+	for _, line := range []string{"ls add m1", "lr add LR-edge edge", "lr link LR m1 100.64.0.1/24", "lr link LR-edge m1 100.64.0.2/24", "lsp add LS-A near 10.20.1.11"} {
+		c.tpctl(line)
+	}
+	c.workload(c.Hosts()[1], "near", "near", "f2:01:0a:14:01:0b", "10.20.1.1", "", "10.20.1.11/24")
+	c.eventually("an edge to fall back to", func() error {
+		groups, err := alice.Ofctl(c.ctx, "-O", "OpenFlow15", "dump-groups", "br-int")
+		if err == nil && strings.Count(groups, "resubmit(,84)") < 5 {
+			err = fmt.Errorf("the groups are\n%s", groups)
+		}
+		if err != nil {
+			return err
+		}
+		up, err := alice.Vsctl(c.ctx, "--bare", "--columns=name", "find", "interface", "bfd_status:state=up")
+		carrier, carrierErr := alice.Vsctl(c.ctx, "get", "interface", "tuplenet-life", "link_state")
+		if err == nil && (carrierErr != nil || strings.TrimSpace(up) == "" || strings.TrimSpace(carrier) != "up") {
+			err = fmt.Errorf("BFD is up at %q, the daemon's sign is %q (%v)", up, carrier, carrierErr)
+		}
+		return err
+	})
+	c.touch(c.dst[:10])
+	before := c.flows()
+	c.check(alice.KillDaemon(c.ctx))
+	c.eventually("the daemon's end noticed", func() error {
+		carrier, err := alice.Vsctl(c.ctx, "get", "interface", "tuplenet-life", "link_state")
+		if err == nil && strings.TrimSpace(carrier) != "down" {
+			err = fmt.Errorf("its sign is %s", carrier)
+		}
+		return err
+	})
+	c.touch(c.dst[:50])
+	c.reach(c.from, netip.MustParseAddr("10.20.1.11")) // on the same switch: everybody is asked who has it
+	if got := c.flows(); got != before {
+		t.Errorf("%d flows, %d before: who made them?", got, before)
+	}
+	c.daemon(alice, "ONDEMAND=1")
+	if got := c.flows(); got < before {
+		t.Errorf("%d flows after the restart, %d before", got, before)
+	}
+	c.touch(c.dst[50:])
+}
