@@ -313,9 +313,9 @@ func (r *Reporter) claim(ctx context.Context, port string, claim uint64, seen Se
 		expect = 0
 	}
 	rev, err := r.store.Bind(ctx, port, r.chassis, expect)
-	if errors.Is(err, store.ErrConflict) {
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
 		delete(r.written, port)
-		return nil // changed meanwhile: the watch will say how
+		return nil // changed, or deleted with its port, meanwhile: the watch will say how
 	}
 	if err != nil {
 		return err

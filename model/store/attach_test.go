@@ -101,6 +101,8 @@ func TestA_port_is_found_by_its_name_alone(t *testing.T) {
 func TestA_binding_is_awaited_on_the_chassis_that_was_named(t *testing.T) {
 	s := newStore(t)
 	ctx := within(t, 10*time.Second)
+	mustSwitch(t, s, "LS-A")
+	mustPort(t, s, "LS-A", "p")
 	got := make(chan int64, 1)
 	go func() {
 		rev, _ := s.AwaitBinding(ctx, "p", "hv2")
@@ -120,15 +122,20 @@ func TestA_binding_is_awaited_on_the_chassis_that_was_named(t *testing.T) {
 	if rev, err := s.AwaitBinding(ctx, "p", "hv2"); err != nil || rev != second {
 		t.Fatal("a binding that is there already:", rev, err)
 	}
-	mustSwitch(t, s, "LS-A")
-	if _, _, err := s.AddSwitchPort(ctx, &model.LogicalSwitchPort{Switch: "LS-A", Name: "p"}); err != nil {
+	if _, err := s.DeleteSwitchPort(ctx, "LS-A", "p"); err != nil {
 		t.Fatal(err)
 	}
+	put(t, s, "binding/p", `{"port":"p","chassis":"hv2"}`) // by a daemon of an earlier version, which did not know yet
+	mustPort(t, s, "LS-A", "p")
 	early := within(t, 50*time.Millisecond)
 	if _, err := s.AwaitBinding(early, "p", "hv2"); err == nil {
 		t.Fatal("bound by what was bound before the port was made")
 	}
-	if third, err := s.Bind(ctx, "p", "hv2", second); err != nil {
+	o, err := s.load(ctx, model.Ref{Kind: model.KindBinding, Name: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if third, err := s.Bind(ctx, "p", "hv2", o.rev); err != nil {
 		t.Fatal(err)
 	} else if rev, err := s.AwaitBinding(ctx, "p", "hv2"); err != nil || rev != third {
 		t.Fatal(rev, err)
@@ -141,6 +148,8 @@ func TestA_binding_is_awaited_on_the_chassis_that_was_named(t *testing.T) {
 
 func TestReceipts_are_for_everything_up_to_now(t *testing.T) {
 	s := newStore(t)
+	mustSwitch(t, s, "LS")
+	mustPort(t, s, "LS", "p")
 	bound, err := s.Bind(t.Context(), "p", "hv1", 0)
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,7 @@ func TestWhatLiesBetweenTwoRevisions(t *testing.T) {
 	s := newStore(t)
 	mustSwitch(t, s, "stays")
 	mustSwitch(t, s, "goes")
+	mustPort(t, s, "stays", "p")
 	from := mustRevision(t, s)
 	if _, err := s.DeleteSwitch(t.Context(), "goes", false); err != nil {
 		t.Fatal(err)

@@ -81,7 +81,8 @@ func (s *Store) deleteBindings(ctx context.Context, chassis string) error {
 }
 
 // Bind says that a port is on a chassis, if its binding is still the one that was seen (its revision; 0: there was
-// none). Errors: ErrConflict if it was changed meanwhile, ErrInvalid.
+// none). Errors: ErrConflict if it was changed meanwhile, ErrNotFound if there is no such port: a node that has not seen its end
+// yet must not leave a binding behind that nobody would delete. ErrInvalid.
 func (s *Store) Bind(ctx context.Context, port, chassis string, seen int64) (int64, error) {
 	b := &model.Binding{Port: port, Chassis: chassis}
 	value, err := model.Encode(b)
@@ -89,7 +90,8 @@ func (s *Store) Bind(ctx context.Context, port, chassis string, seen int64) (int
 		return 0, refuse(ErrInvalid, "%s", err)
 	}
 	key := s.keys.object(b.Ref())
-	rev, _, err := s.commit(ctx, change{what: "bind port " + port, guards: []guard{unchanged(key, seen)},
+	exists := present(s.keys.unique(model.ClaimPort(port)), refuse(ErrNotFound, "bind port %s: it is not found", port))
+	rev, _, err := s.commit(ctx, change{what: "bind port " + port, guards: []guard{exists, unchanged(key, seen)},
 		ops: []clientv3.Op{clientv3.OpPut(key, string(value))},
 		key: key, done: func(kv *mvccpb.KeyValue) (int, bool) { return 0, string(kv.GetValue()) == string(value) }})
 	if errors.Is(err, errRaced) {

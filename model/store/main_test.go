@@ -111,6 +111,14 @@ func mustSwitch(t *testing.T, s *Store, name string) *model.LogicalSwitch {
 	return made
 }
 
+// mustPort makes a port of a switch that exists.
+func mustPort(t *testing.T, s *Store, ls, name string) {
+	t.Helper()
+	if _, _, err := s.AddSwitchPort(t.Context(), &model.LogicalSwitchPort{Switch: ls, Name: name}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func mustRouter(t *testing.T, s *Store, name string) *model.LogicalRouter {
 	t.Helper()
 	made, _, err := s.AddRouter(t.Context(), &model.LogicalRouter{Name: name})

@@ -306,8 +306,9 @@ func (s *Store) carryAlone(ctx context.Context, step *Step, service PrefixServic
 	case *model.Chassis:
 		return s.PutChassis(ctx, o)
 	case *model.Binding:
-		if rev, err = s.Bind(ctx, o.Port, o.Chassis, 0); errors.Is(err, ErrConflict) {
-			return s.Revision(ctx) // a node was faster, and it knows better
+		// A node was faster, and it knows better; or the port is not in the document, and a binding of none means nothing.
+		if rev, err = s.Bind(ctx, o.Port, o.Chassis, 0); errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) {
+			return s.Revision(ctx)
 		}
 	case *model.LogicalSwitchPort:
 		step.New, rev, err = s.AddSwitchPort(ctx, o)

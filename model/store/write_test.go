@@ -397,6 +397,10 @@ func TestU18_a_switch_without_subnets_takes_ports_without_addresses(t *testing.T
 func TestBindings_are_compared_and_set(t *testing.T) {
 	s := newStore(t)
 	ctx := t.Context()
+	_, err := s.Bind(ctx, "p", "ch1", 0)
+	refused(t, err, ErrNotFound, "bind port p: it is not found")
+	mustSwitch(t, s, "LS")
+	mustPort(t, s, "LS", "p")
 	rev, err := s.Bind(ctx, "p", "ch1", 0)
 	if err != nil {
 		t.Fatal(err)
@@ -413,8 +417,19 @@ func TestBindings_are_compared_and_set(t *testing.T) {
 	if err := s.Unbind(ctx, "p", "ch2"); err != nil {
 		t.Fatal(err)
 	}
-	if got := keysOf(t, s); len(got) != 0 {
-		t.Fatalf("left: %q", got)
+	if rev, err = s.Bind(ctx, "p", "ch1", 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.DeleteSwitchPort(ctx, "LS", "p"); err != nil {
+		t.Fatal(err)
+	}
+	for _, seen := range []int64{0, rev} { // by a node that has not heard of it
+		if _, err = s.Bind(ctx, "p", "ch1", seen); err == nil {
+			t.Error("a port that went is bound")
+		}
+	}
+	if got := strings.Join(keysOf(t, s), " "); strings.Contains(got, "binding") {
+		t.Fatalf("left: %s", got)
 	}
 }
 
@@ -426,7 +441,9 @@ func TestDeleting_a_chassis_removes_all_that_it_wrote(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	mustSwitch(t, s, "LS")
 	for i := range 130 {
+		mustPort(t, s, "LS", fmt.Sprintf("p%d", i))
 		if _, err := s.Bind(ctx, fmt.Sprintf("p%d", i), []string{"ch1", "ch2"}[i/120], 0); err != nil {
 			t.Fatal(err)
 		}
@@ -434,7 +451,7 @@ func TestDeleting_a_chassis_removes_all_that_it_wrote(t *testing.T) {
 	if _, err := s.DeleteChassis(ctx, "ch1"); err != nil {
 		t.Fatal(err)
 	}
-	snap, err := s.Snapshot(ctx)
+	snap, err := s.Snapshot(ctx, model.KindBinding, model.KindChassis)
 	if err != nil || len(snap.Objects) != 11 || len(snap.Chassis()) != 1 {
 		t.Fatalf("%v %v", snap, err)
 	}
