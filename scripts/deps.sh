@@ -30,6 +30,8 @@ procps:ps
 util-linux:mount
 etcd-server:etcd
 jq:jq
+fping:fping
+systemd:systemd-socket-activate
 iptables:iptables
 "
 

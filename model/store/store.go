@@ -123,17 +123,24 @@ func (s *Store) etcd() (*clientv3.Client, error) {
 			endpoints[i] = "https://" + endpoints[i]
 		}
 	}
-	c, err := clientv3.New(clientv3.Config{
-		Context: s.ctx, Endpoints: endpoints, TLS: t, Username: s.cfg.User, Password: s.cfg.Password,
-		DialTimeout: s.cfg.DialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second,
-		// Only while something is under way: etcd ends the connection of an idle client that asks whether it is there.
-		PermitWithoutStream: false, MaxUnaryRetries: 1, Logger: zap.NewNop(),
-	})
+	cfg := s.clientConfig()
+	cfg.Endpoints, cfg.TLS = endpoints, t
+	c, err := clientv3.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	s.client = c
 	return c, nil
+}
+
+// clientConfig is how the client behaves, whomever it talks to.
+func (s *Store) clientConfig() clientv3.Config {
+	return clientv3.Config{
+		Context: s.ctx, Username: s.cfg.User, Password: s.cfg.Password,
+		DialTimeout: s.cfg.DialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second,
+		// Only while something is under way: etcd ends the connection of an idle client that asks whether it is there.
+		PermitWithoutStream: false, MaxUnaryRetries: 1, Logger: zap.NewNop(),
+	}
 }
 
 // call makes a request until it gets an answer, for at most DialTimeout. lost tells the attempts after the first whether

@@ -2,6 +2,7 @@ package cnm
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -173,7 +174,14 @@ func TestT49_ANetworkIsReadFromTheRequestOfTheEngine(t *testing.T) {
 	if err != nil || n.Switch != "web" || n.Router != "" || n.MTU != 1400 || !n.Internal {
 		t.Errorf("internal: %+v, %v", n, err)
 	}
-	for _, bad := range []map[string]any{{optionSwitch: "a/b"}, {optionMTU: "x"}, {optionMTU: "20"}} {
+	n, err = d.networkOf(request(nil, map[string]any{optionRoutes: "192.168.7.5/24=10.20.3.9, 2001:db8:7::/48=2001:db8::9", "com.example.other": "x"}), "host-a")
+	if err != nil || fmt.Sprint(n.Routes) != "[{192.168.7.0/24 10.20.3.9} {2001:db8:7::/48 2001:db8::9}]" {
+		t.Errorf("routes: %+v, %v", n.Routes, err)
+	}
+	for _, bad := range []map[string]any{
+		{optionSwitch: "a/b"}, {optionMTU: "x"}, {optionMTU: "20"}, {"tuplenet.swicth": "web"}, {optionRoutes: ""}, {optionRoutes: "10.0.0.0/8"},
+		{optionRoutes: "10.0.0.0/8=10.20.4.1"}, {optionRoutes: "10.0.0.0=10.20.3.9"}, {optionRoutes: "10.0.0.0/8=2001:db8::9"}, {optionRoutes: "2001:db8:7::/48=10.20.3.9"},
+	} {
 		if n, err := d.networkOf(request(nil, bad), "host-a"); err == nil {
 			t.Errorf("%v is accepted: %+v", bad, n)
 		}

@@ -188,7 +188,7 @@ func (d *door) datagrams(outer *net.UDPConn, to netip.AddrPort) {
 					mu.Unlock()
 					_ = inner.Close()
 				}()
-				answers(outer, inner, from)
+				relay(outer, inner, from)
 			}()
 		}
 		_ = inner.SetReadDeadline(time.Now().Add(idle))
@@ -201,8 +201,8 @@ func (d *door) datagrams(outer *net.UDPConn, to netip.AddrPort) {
 	}
 }
 
-// answers sends back what the container answers to a client, until neither says anything any more.
-func answers(outer *net.UDPConn, inner net.Conn, to netip.AddrPort) {
+// relay sends back what the container answers to a client, until neither says anything any more.
+func relay(outer *net.UDPConn, inner net.Conn, to netip.AddrPort) {
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := inner.Read(buffer)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -35,10 +33,10 @@ type Driver struct {
 
 	opened chan struct{} // closed when the switch of this host answers
 	host   *plug.Host    // valid then
+	debts  *debts        // what is to be removed, and could not be yet
 
 	mu       sync.Mutex
-	networks map[string]*engineNetwork              // those that this process made, in case a note is gone
-	owed     map[string]func(context.Context) error // what is to be removed, and could not be yet
+	networks map[string]*engineNetwork // those that this process made, or its engine knows, in case a note is gone
 
 	lost      time.Time         // when the store was unreachable last
 	sandboxes map[string]string // namespaces of the containers, by endpoint; as far as this process has been told
@@ -51,9 +49,10 @@ func New(cfg Config, log *slog.Logger) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
+	log = log.With("component", "cnm")
 	return &Driver{
-		cfg: cfg, log: log.With("component", "cnm"), store: st, opened: make(chan struct{}),
-		networks: map[string]*engineNetwork{}, owed: map[string]func(context.Context) error{},
+		cfg: cfg, log: log, store: st, opened: make(chan struct{}), debts: newDebts(log),
+		networks:  map[string]*engineNetwork{},
 		sandboxes: map[string]string{}, doors: map[string]*door{},
 	}, nil
 }
@@ -67,14 +66,10 @@ func (d *Driver) Run(ctx context.Context, quiet time.Duration) {
 	}
 	defer d.host.Close()
 	defer d.closeDoors()
-	d.owe("published ports", d.reopen) // as soon as the store answers
+	d.debts.owe("published ports", d.reopen) // as soon as the store answers
 	var all sync.WaitGroup
 	defer all.Wait()
-	all.Go(func() {
-		if _, err := d.collect(ctx, quiet); err != nil && ctx.Err() == nil {
-			d.log.Warn("collecting garbage failed", "err", err)
-		}
-	})
+	all.Go(func() { d.collectAtStart(ctx, quiet) })
 	for {
 		d.settleDebts(ctx)
 		select {
@@ -89,7 +84,7 @@ func (d *Driver) Run(ctx context.Context, quiet time.Duration) {
 func (d *Driver) connect(ctx context.Context) bool {
 	for said := false; ; {
 		limit, cancel := context.WithTimeout(ctx, work)
-		h, err := plug.Open(limit, plug.Config{Socket: d.cfg.OVSDB, Bridge: d.cfg.Bridge, Logger: d.log})
+		h, err := plug.Open(limit, plug.Config{Socket: d.cfg.OVSDB, Bridge: d.cfg.Bridge, Undo: Budget - work, Logger: d.log})
 		cancel()
 		switch {
 		case err == nil:
@@ -116,41 +111,13 @@ func (d *Driver) ready(ctx context.Context) (*plug.Host, string, error) {
 	return d.host, chassis, err
 }
 
-// owe has something done later, such as a removal, again and again until it succeeds. key is what it is about: newer debts replace older ones,
-// and pay forgets them.
-func (d *Driver) owe(key string, do func(context.Context) error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.owed[key] = do
-}
-
-// pay forgets a debt.
-func (d *Driver) pay(key string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.owed, key)
-}
-
 // settleDebts tries everything that is owed.
 func (d *Driver) settleDebts(ctx context.Context) {
-	d.mu.Lock()
-	keys := slices.Sorted(maps.Keys(d.owed))
-	d.mu.Unlock()
-	for _, key := range keys {
-		d.mu.Lock()
-		do := d.owed[key]
-		d.mu.Unlock()
-		if do == nil {
-			continue
-		}
+	d.debts.settle(func(do func(context.Context) error) error {
 		limit, cancel := context.WithTimeout(ctx, Budget)
-		err := d.try(limit, do)
-		cancel()
-		if err == nil {
-			d.log.Info("done at last", "what", key)
-			d.pay(key)
-		}
-	}
+		defer cancel()
+		return d.try(limit, do)
+	})
 }
 
 // undo removes what a failed call made, within what is left of the budget; what cannot be is owed.
@@ -159,7 +126,7 @@ func (d *Driver) undo(ctx context.Context, key string, do func(context.Context) 
 	defer cancel()
 	if err := do(limit); err != nil {
 		d.log.Warn("could not be undone yet", "what", key, "err", err)
-		d.owe(key, do)
+		d.debts.owe(key, do)
 	}
 }
 
@@ -167,10 +134,10 @@ func (d *Driver) undo(ctx context.Context, key string, do func(context.Context) 
 func (d *Driver) remove(ctx context.Context, key string, do func(context.Context) error) error {
 	err := d.try(ctx, do)
 	if err != nil {
-		d.owe(key, do)
+		d.debts.owe(key, do)
 		return fmt.Errorf("%w; it will be tried again", err)
 	}
-	d.pay(key)
+	d.debts.forget(key)
 	return nil
 }
 

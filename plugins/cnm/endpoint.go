@@ -37,11 +37,11 @@ func (d *Driver) createEndpoint(ctx context.Context, req *network.CreateEndpoint
 	if err != nil {
 		return nil, err
 	}
-	d.pay("endpoint " + req.EndpointID)
+	d.debts.cancel(ctx, "endpoint "+req.EndpointID)
 	p, err := d.addPort(ctx, n, want)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, store.ErrUnreachable) { // it may have been made
-			d.owe("endpoint "+req.EndpointID, func(ctx context.Context) error { return d.dropEndpoint(ctx, req.EndpointID) })
+			d.debts.owe("endpoint "+req.EndpointID, func(ctx context.Context) error { return d.dropEndpoint(ctx, req.EndpointID) })
 		}
 		return nil, err
 	}

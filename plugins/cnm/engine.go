@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // engine asks dockerd what it knows. It is never used while a call of the engine's is answered: the engine holds locks then.
@@ -29,6 +30,9 @@ func newEngine(socket string) *engine {
 type known struct {
 	networks, endpoints map[string]bool
 	reserved            map[netip.Addr]bool
+	// clustered tells that networks of scope global that are not among them do not exist, or will be made again before a
+	// container of this host is on them.
+	clustered bool
 }
 
 // answer is the part of the engine's answers that matters here (Docker Engine API v1.24, /networks).
@@ -46,6 +50,13 @@ type answer struct {
 // ask reads all networks that are not the engine's own.
 func (e *engine) ask(ctx context.Context) (*known, error) {
 	k := &known{networks: map[string]bool{}, endpoints: map[string]bool{}, reserved: map[netip.Addr]bool{}}
+	var info struct{ ClusterStore string }
+	if err := e.get(ctx, "/v1.24/info", &info); err != nil {
+		return nil, err
+	}
+	// Without its cluster store the engine lists what it has itself, and says nothing. In a swarm it is told of a network
+	// before each first container on it.
+	k.clustered = info.ClusterStore == "" || answers(ctx, info.ClusterStore)
 	var list []answer
 	if err := e.get(ctx, "/v1.24/networks", &list); err != nil {
 		return nil, err
@@ -74,6 +85,26 @@ func (e *engine) ask(ctx context.Context) (*known, error) {
 		}
 	}
 	return k, nil
+}
+
+// answers tells whether a cluster store, as the engine is told of it (KIND://HOST:PORT[,HOST:PORT…][/PATH]), accepts connections.
+func answers(ctx context.Context, store string) bool {
+	_, hosts, _ := strings.Cut(store, "://")
+	hosts, _, _ = strings.Cut(hosts, "/")
+	for host := range strings.SplitSeq(hosts, ",") {
+		dialer := net.Dialer{Timeout: dialing}
+		if c, err := dialer.DialContext(ctx, "tcp", host); err == nil {
+			_ = c.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// there tells whether the engine answers.
+func (e *engine) there(ctx context.Context) bool {
+	var version struct{ Version string }
+	return e.get(ctx, "/v1.24/version", &version) == nil
 }
 
 // errGone says that the engine does not know something.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tuplenet/model"
+	"tuplenet/model/store"
 	"tuplenet/plugins/plug"
 )
 
@@ -26,7 +27,7 @@ type rubbish map[string]func(context.Context) error
 
 // CollectOnce finds and removes garbage, for `tpcnm gc`: what is garbage now and still is after quiet. It returns what was removed.
 func CollectOnce(ctx context.Context, d *Driver, quiet time.Duration) ([]string, error) {
-	limit, cancel := context.WithTimeoutCause(ctx, asking, fmt.Errorf("no answer within %v", asking))
+	limit, cancel := context.WithTimeoutCause(ctx, asking, late(asking))
 	defer cancel()
 	if !d.connect(limit) {
 		return nil, fmt.Errorf("%w: no answer from the Open vSwitch database: is Open vSwitch running?", plug.ErrNotReady)
@@ -38,11 +39,36 @@ func CollectOnce(ctx context.Context, d *Driver, quiet time.Duration) ([]string,
 // Close ends the connection to the store, of a Driver that does not Run.
 func (d *Driver) Close() error { return d.store.Close() }
 
-// collect removes what is garbage now and still is after quiet.
+// collectAtStart collects once, as soon as the engine can be asked: at the start of a host the plugin is there before it.
+func (d *Driver) collectAtStart(ctx context.Context, quiet time.Duration) {
+	for said := ""; ; {
+		_, err := d.collect(ctx, quiet)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return
+		case err.Error() != said:
+			said = err.Error()
+			d.log.Warn("collecting garbage goes on later", "err", err)
+		}
+		for again := false; !again; {
+			select {
+			case <-time.After(quiet):
+			case <-ctx.Done():
+				return
+			}
+			limit, cancel := context.WithTimeout(ctx, asking)
+			again = newEngine(d.cfg.Engine).there(limit) // the whole store is not read for nothing
+			cancel()
+		}
+	}
+}
+
+// collect removes what is garbage now and still is after quiet, and returns what that was. If the engine could not be asked,
+// which is an error then, that is only a part of it.
 func (d *Driver) collect(ctx context.Context, quiet time.Duration) ([]string, error) {
-	before, err := d.search(ctx)
+	before, mute, err := d.search(ctx)
 	if err != nil || len(before) == 0 {
-		return nil, err
+		return nil, errors.Join(err, mute)
 	}
 	d.log.Info("found what may be garbage", "what", slices.Sorted(maps.Keys(before)), "removed_in", quiet)
 	select {
@@ -50,13 +76,13 @@ func (d *Driver) collect(ctx context.Context, quiet time.Duration) ([]string, er
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	after, err := d.search(ctx)
+	after, mute, err := d.search(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var removed []string
-	var failed []error
-	for _, what := range slices.Sorted(maps.Keys(after)) {
+	failed := []error{mute}
+	for _, what := range slices.Sorted(maps.Keys(after)) { // endpoints before the networks that they are on
 		if before[what] == nil {
 			continue
 		}
@@ -73,33 +99,30 @@ func (d *Driver) collect(ctx context.Context, quiet time.Duration) ([]string, er
 	return removed, errors.Join(failed...)
 }
 
-// search finds what looks like garbage on this host. Without the engine's word only that is garbage whose container the kernel says
-// is gone; and what is in a container's namespace is none, whatever the engine says.
-func (d *Driver) search(ctx context.Context) (rubbish, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, asking, fmt.Errorf("no answer within %v", asking))
+// search finds what looks like garbage on this host. Without the engine's word (mute says why) only that is garbage whose container
+// the kernel says is gone; and what is in a container's namespace is none, whatever the engine says.
+func (d *Driver) search(ctx context.Context) (found rubbish, mute, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, asking, late(asking))
 	defer cancel()
 	h, chassis, err := d.ready(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// The engine is asked last: what it made meanwhile is known then, and what it knew is no garbage now.
 	records := h.Records(name)
 	snap, err := d.store.Snapshot(ctx, model.KindSwitchPort)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	notes, err := d.store.Notes(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	k, err := newEngine(d.cfg.Engine).ask(ctx)
-	if err != nil {
-		d.log.Info("garbage is looked for without the engine's word", "err", err)
-	}
-	found := rubbish{}
+	k, mute := newEngine(d.cfg.Engine).ask(ctx)
+	found = rubbish{}
 	plugged := d.searchPlugged(found, records, k)
 	if k == nil {
-		return found, nil
+		return found, mute, nil
 	}
 	for _, p := range snap.SwitchPorts("") {
 		switch endpoint := tagged(p, tagEndpoint); {
@@ -112,14 +135,32 @@ func (d *Driver) search(ctx context.Context) (rubbish, error) {
 			found["endpoint "+endpoint] = func(ctx context.Context) error { return d.dropEndpoint(ctx, endpoint) }
 		}
 	}
+	d.searchNetworks(found, notes, snap, k, chassis)
+	return found, nil, nil
+}
+
+// searchNetworks finds networks that were made here and that the engine does not know any more. Those on all hosts are left if
+// any of these has a container on them; and those that the engine knows are remembered, in case that somebody deletes the note.
+func (d *Driver) searchNetworks(found rubbish, notes map[string][]byte, snap *store.Snapshot, k *known, chassis string) {
+	used := func(n *engineNetwork) bool {
+		return slices.ContainsFunc(snap.SwitchPorts(n.Switch), func(p *model.LogicalSwitchPort) bool {
+			return tagged(p, tagNetwork) == n.ID && found["endpoint "+tagged(p, tagEndpoint)] == nil
+		})
+	}
 	for id, value := range notes {
-		var n engineNetwork
-		// Of networks on all hosts, this engine may not know every one.
-		if json.Unmarshal(value, &n) == nil && n.Chassis == chassis && !k.networks[id] {
+		n := &engineNetwork{}
+		if json.Unmarshal(value, n) != nil {
+			continue
+		}
+		switch {
+		case k.networks[id]:
+			d.mu.Lock()
+			d.networks[id] = n
+			d.mu.Unlock()
+		case n.Chassis == chassis, n.Chassis == "" && n.Maker == chassis && k.clustered && !used(n):
 			found["network "+id] = func(ctx context.Context) error { return d.deleteNetwork(ctx, id, false) }
 		}
 	}
-	return found, nil
 }
 
 // searchPlugged finds plugged ports whose container is gone, or that never came to be in one. It returns the names of all

@@ -159,7 +159,7 @@ func (d *Driver) hold(ctx context.Context, p pool, asked netip.Addr) (netip.Addr
 	}
 	made, _, err := d.store.AddSwitchPort(ctx, want, from...)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, store.ErrUnreachable) { // it may have been added
-		d.owe("address "+want.Name, func(ctx context.Context) error {
+		d.debts.owe("address "+want.Name, func(ctx context.Context) error {
 			_, err := d.store.DeleteSwitchPort(ctx, p.Switch, want.Name)
 			return ignoreNotFound(err)
 		})
@@ -170,7 +170,8 @@ func (d *Driver) hold(ctx context.Context, p pool, asked netip.Addr) (netip.Addr
 	return made.IPs[0], nil
 }
 
-// gatewaysOn are the gateways of all networks that are a switch, and the address where a gateway is expected.
+// gatewaysOn are the gateways of all networks that are a switch: the engine has been told of them, whether or not a router has
+// them yet.
 func (d *Driver) gatewaysOn(ctx context.Context, p pool) ([]netip.Addr, error) {
 	notes, err := d.store.Notes(ctx, name)
 	if err != nil {

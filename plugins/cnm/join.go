@@ -17,6 +17,9 @@ import (
 // all others from starting.
 const others = 2 * time.Second
 
+// nextHop is the type of a route by way of another address (libnetwork's types.NEXTHOP).
+const nextHop = 0
+
 // join makes the interface of an endpoint and returns when its first packet will be delivered. The engine moves it into the container,
 // names it and gives it its addresses.
 func (d *Driver) join(ctx context.Context, req *network.JoinRequest) (*network.JoinResponse, error) {
@@ -36,7 +39,7 @@ func (d *Driver) join(ctx context.Context, req *network.JoinRequest) (*network.J
 	if err != nil {
 		return nil, err
 	}
-	d.pay("interface " + req.EndpointID)
+	d.debts.cancel(ctx, "interface "+req.EndpointID)
 	plugged, err := d.plug(ctx, h, n, p, mtu, req.EndpointID)
 	if err != nil {
 		return nil, err
@@ -57,6 +60,9 @@ func (d *Driver) join(ctx context.Context, req *network.JoinRequest) (*network.J
 		InterfaceName: network.InterfaceName{SrcName: plugged.Inside, DstPrefix: "eth"},
 		// Everything goes by way of this network: the engine is not to add a bridge of its own as a way out.
 		DisableGatewayService: true,
+	}
+	for _, r := range n.Routes {
+		out.StaticRoutes = append(out.StaticRoutes, &network.StaticRoute{Destination: r.To.String(), RouteType: nextHop, NextHop: r.Via.String()})
 	}
 	if n.Internal {
 		return out, nil

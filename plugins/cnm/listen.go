@@ -88,5 +88,8 @@ func inherited(count string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the socket handed over by systemd: %w", err)
 	}
+	if _, unix := l.(*net.UnixListener); !unix {
+		return nil, errors.Join(fmt.Errorf("the socket handed over by systemd is that of %s: the engine asks by a Unix socket", l.Addr().Network()), l.Close())
+	}
 	return l, nil
 }

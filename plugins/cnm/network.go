@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/docker/go-plugins-helpers/network"
 
@@ -18,6 +19,7 @@ import (
 // Options of `docker network create -o`, and of --ipam-opt.
 const (
 	optionSwitch = "tuplenet.switch"
+	optionRoutes = "tuplenet.routes"
 	optionMTU    = "com.docker.network.driver.mtu"
 )
 
@@ -38,9 +40,19 @@ type engineNetwork struct {
 	// Router is linked to the switch with the gateways; empty: none is.
 	Router string `json:"router,omitempty"`
 	// Chassis on which a network of scope local is; empty: it is on all of them.
-	Chassis  string `json:"chassis,omitempty"`
-	MTU      int    `json:"mtu,omitempty"`
-	Internal bool   `json:"internal,omitempty"`
+	Chassis string `json:"chassis,omitempty"`
+	// Maker is the chassis on which the network was made last: its engine is asked whether it still exists.
+	Maker string `json:"maker,omitempty"`
+	// Routes of the containers, beside that by way of the gateways.
+	Routes   []route `json:"routes,omitempty"`
+	MTU      int     `json:"mtu,omitempty"`
+	Internal bool    `json:"internal,omitempty"`
+}
+
+// route is a static route of containers.
+type route struct {
+	To  netip.Prefix `json:"to"`
+	Via netip.Addr   `json:"via"`
 }
 
 // Tags of what is made here. A switch without the first was made by somebody else, and is never deleted.
@@ -53,7 +65,7 @@ const (
 
 // networkOf reads a request. chassis is that of this host.
 func (d *Driver) networkOf(req *network.CreateNetworkRequest, chassis string) (*engineNetwork, error) {
-	n := &engineNetwork{ID: req.NetworkID, Switch: req.NetworkID, Router: d.cfg.Router}
+	n := &engineNetwork{ID: req.NetworkID, Switch: req.NetworkID, Router: d.cfg.Router, Maker: chassis}
 	if err := model.ValidateName(req.NetworkID); err != nil {
 		return nil, fmt.Errorf("NetworkID: %w", err)
 	}
@@ -61,20 +73,6 @@ func (d *Driver) networkOf(req *network.CreateNetworkRequest, chassis string) (*
 		n.Chassis = chassis
 	}
 	n.Internal, _ = req.Options[keyInternal].(bool)
-	generic, _ := req.Options[keyGeneric].(map[string]any)
-	if s, ok := generic[optionSwitch].(string); ok {
-		if err := model.ValidateName(s); err != nil {
-			return nil, fmt.Errorf("%s: %w", optionSwitch, err)
-		}
-		n.Switch = s
-	}
-	if s, ok := generic[optionMTU].(string); ok {
-		mtu, err := strconv.Atoi(s)
-		if err != nil || mtu < model.MinMTU || mtu > model.MaxMTU {
-			return nil, fmt.Errorf("%s is %q: a number from %d to %d", optionMTU, s, model.MinMTU, model.MaxMTU)
-		}
-		n.MTU = mtu
-	}
 	for _, p := range slices.Concat(req.IPv4Data, req.IPv6Data) {
 		if err := n.addPool(p); err != nil {
 			return nil, err
@@ -83,7 +81,54 @@ func (d *Driver) networkOf(req *network.CreateNetworkRequest, chassis string) (*
 	if n.Internal || len(n.Gateways) == 0 {
 		n.Router = ""
 	}
-	return n, nil
+	generic, _ := req.Options[keyGeneric].(map[string]any)
+	return n, n.options(generic)
+}
+
+// options takes over those of `docker network create -o`, which may be meant for others too; but not tuplenet.*, where
+// another one is a typing error.
+func (n *engineNetwork) options(generic map[string]any) (err error) {
+	for key, value := range generic {
+		s, isText := value.(string)
+		switch {
+		case !isText:
+		case key == optionSwitch:
+			if n.Switch, err = s, model.ValidateName(s); err != nil {
+				return fmt.Errorf("%s: %w", optionSwitch, err)
+			}
+		case key == optionMTU:
+			if n.MTU, err = strconv.Atoi(s); err != nil || n.MTU < model.MinMTU || n.MTU > model.MaxMTU {
+				return fmt.Errorf("%s is %q: a number from %d to %d", optionMTU, s, model.MinMTU, model.MaxMTU)
+			}
+		case key == optionRoutes:
+			if n.Routes, err = n.parseRoutes(s); err != nil {
+				return fmt.Errorf("%s: %w", optionRoutes, err)
+			}
+		case strings.HasPrefix(key, "tuplenet."):
+			return fmt.Errorf("the option %s is not known: there are %s and %s", key, optionSwitch, optionRoutes)
+		}
+	}
+	return nil
+}
+
+// parseRoutes reads PREFIX=NEXTHOP[,PREFIX=NEXTHOP…]. Next hops are in a subnet of the network, of the family of the prefix.
+func (n *engineNetwork) parseRoutes(text string) (out []route, err error) {
+	for part := range strings.SplitSeq(text, ",") {
+		to, via, _ := strings.Cut(strings.TrimSpace(part), "=")
+		var r route
+		if r.To, err = parsePrefix(to); err == nil {
+			r.Via, err = netip.ParseAddr(via)
+		}
+		if err != nil || !r.To.IsValid() {
+			return nil, fmt.Errorf("%q is not of the form PREFIX=NEXTHOP", part)
+		}
+		onLink := func(s netip.Prefix) bool { return s.Contains(r.Via) && s.Addr().Is4() == r.To.Addr().Is4() }
+		if r.To = r.To.Masked(); !slices.ContainsFunc(n.Subnets, onLink) {
+			return nil, fmt.Errorf("the next hop of %s is in no subnet of the network of its family", part)
+		}
+		out = append(out, r)
+	}
+	return out, nil
 }
 
 // addPool takes over a subnet. The engine gives an empty one to a network of `--ipam-driver null`.
@@ -117,7 +162,7 @@ func (d *Driver) createNetwork(ctx context.Context, req *network.CreateNetworkRe
 	if err != nil {
 		return err
 	}
-	d.pay("network " + n.ID)
+	d.debts.cancel(ctx, "network "+n.ID)
 	value, err := json.Marshal(n)
 	if err != nil {
 		return err

@@ -55,11 +55,11 @@ func (d *Driver) publish(ctx context.Context, req *network.ProgramExternalConnec
 	if text, err = json.Marshal(p); err != nil {
 		return err
 	}
-	if err := d.store.PutNote(ctx, doorNotes, req.EndpointID, text); err != nil {
-		return err
+	err = d.store.PutNote(ctx, doorNotes, req.EndpointID, text)
+	if err == nil {
+		err = d.open(req.EndpointID, p)
 	}
-	err = d.open(req.EndpointID, p)
-	if err != nil {
+	if err != nil { // the note may have been written also if the store did not say so
 		d.undo(ctx, "ports of "+req.EndpointID, func(ctx context.Context) error { return d.store.DeleteNote(ctx, doorNotes, req.EndpointID) })
 	}
 	return err
@@ -122,8 +122,12 @@ func (d *Driver) reopen(ctx context.Context) error {
 		d.sandboxes[endpoint] = p.Namespace
 		isOpen := d.doors[endpoint] != nil
 		d.mu.Unlock()
-		if !isOpen {
-			failed = append(failed, d.open(endpoint, p))
+		if isOpen {
+			continue
+		}
+		failed = append(failed, d.open(endpoint, p))
+		if _, plugged := d.host.Find(portName(endpoint)); !plugged { // it left meanwhile, and there was no door to close yet
+			failed = append(failed, d.revoke(ctx, endpoint))
 		}
 	}
 	return errors.Join(failed...)

@@ -27,6 +27,14 @@ func (d *Driver) Handler() http.Handler {
 	return mux
 }
 
+// late is the end of a call's time, in words for people.
+type late time.Duration
+
+func (l late) Error() string { return fmt.Sprintf("not done within %v", time.Duration(l)) }
+
+// Is tells that it is a context.DeadlineExceeded: what was under way may have been carried out all the same.
+func (late) Is(target error) bool { return target == context.DeadlineExceeded }
+
 // done answers a call that has nothing to tell.
 type done struct{}
 
@@ -57,7 +65,7 @@ func (d *Driver) endpointCalls(mux *http.ServeMux) {
 	const driver = "/NetworkDriver."
 	reply(d, mux, driver+"CreateEndpoint", d.createEndpoint)
 	reply(d, mux, driver+"DeleteEndpoint", func(ctx context.Context, r *network.DeleteEndpointRequest) (done, error) {
-		d.pay("interface " + r.EndpointID)
+		d.debts.forget("interface " + r.EndpointID)
 		return done{}, d.remove(ctx, "endpoint "+r.EndpointID, func(ctx context.Context) error { return d.dropEndpoint(ctx, r.EndpointID) })
 	})
 	reply(d, mux, driver+"EndpointOperInfo", d.endpointInfo)
@@ -100,7 +108,7 @@ func reply[Request, Response any](d *Driver, mux *http.ServeMux, path string, ca
 				return
 			}
 		}
-		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(r.Context()), work, fmt.Errorf("not done within %v", work))
+		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(r.Context()), work, late(work))
 		defer cancel()
 		begin := time.Now()
 		resp, err := call(ctx, req)

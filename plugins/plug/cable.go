@@ -36,7 +36,7 @@ type Plugged struct {
 	Gateways  []netip.Addr // those of Cable.Gateways that a default route was made for
 }
 
-// attach limits how long Open vSwitch may take to take a port in, and cleaning what a failed Plug made may.
+// attach limits how long Open vSwitch may take to take a port in, and, if nothing else is said, cleaning up after a failure.
 const attach = 10 * time.Second
 
 // Plug makes the veth, sets up its ends and adds the host's one to the integration bridge; it returns when the switch has taken
@@ -82,7 +82,7 @@ func (h *Host) tryPlug(ctx context.Context, c Cable, device, inside string) (p P
 		if err == nil {
 			return
 		}
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), attach)
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.Undo)
 		defer cancel()
 		err = errors.Join(err, h.detach(undo, device, c.Port), removeLink(device, c.Port))
 	}()

@@ -21,6 +21,8 @@ type Config struct {
 	Socket string
 	// Bridge is the integration bridge; default br-int.
 	Bridge string
+	// Undo limits how long the cleaning after a failed Plug may take, which goes on when its context has ended; default 10 s.
+	Undo time.Duration
 	// Logger; nil discards.
 	Logger *slog.Logger
 }
@@ -56,7 +58,7 @@ type Host struct {
 
 // Open connects to the database of Open vSwitch and reads it. It waits for it until ctx ends; then the error is ErrNotReady.
 func Open(ctx context.Context, cfg Config) (*Host, error) {
-	cfg.Socket, cfg.Bridge = cmp.Or(cfg.Socket, DefaultSocket), cmp.Or(cfg.Bridge, DefaultBridge)
+	cfg.Socket, cfg.Bridge, cfg.Undo = cmp.Or(cfg.Socket, DefaultSocket), cmp.Or(cfg.Bridge, DefaultBridge), cmp.Or(cfg.Undo, attach)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
