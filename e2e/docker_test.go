@@ -26,6 +26,9 @@ var dockerNetwork = []string{"network", "create", "-d", "tuplenet", "--subnet=10
 func TestT46_T47_T48_T49_T50_T51_ContainersOfDockerOnTwoHosts(t *testing.T) {
 	t.Parallel()
 	d := newDocked(t, "docker")
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { t.Run("nobody answers", nobodyAnswers) }) // it takes time only
 	t.Run("the managed plugin in a swarm", d.sub((*docked).swarm))
 	t.Run("global scope with a cluster store", d.sub((*docked).clusterStore))
 	t.Run("local scope", d.sub((*docked).local))
@@ -39,6 +42,9 @@ func (d *docked) sub(do func(d *docked)) func(t *testing.T) {
 	return func(t *testing.T) {
 		f := *d.fleet
 		f.t = t
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // each its own
+		defer cancel()
+		f.ctx = ctx
 		e := *d.edged
 		e.fleet = &f
 		mine := *d
@@ -233,45 +239,76 @@ func (d *docked) local() {
 // fifty starts fifty containers at once on two hosts.
 func (d *docked) fifty() {
 	d.sharedNetwork()
+	d.patience = 2 * time.Minute
 	all := make([]*container, 50)
 	var wait sync.WaitGroup
 	for i := range all {
 		wait.Go(func() { all[i] = d.container(d.engines()[i%2], fmt.Sprintf("f%02d", i), "web") })
 	}
 	wait.Wait()
-	seen := map[netip.Addr]*container{}
-	addresses := make([]string, len(all))
-	for i, c := range all {
-		for _, a := range c.addresses() {
-			if seen[a] != nil {
-				d.t.Errorf("%s is that of %s and of %s", a, seen[a].name, c.name)
-			}
-			seen[a] = c
-			addresses[i] += " " + a.String()
-		}
+	if d.t.Failed() {
+		d.t.FailNow()
 	}
-	if len(seen) != 100 {
-		d.t.Errorf("%d addresses of 50 containers", len(seen))
-	}
-	// Two reach everybody, and everybody the next five. Not all reach all: the neighbours of all namespaces of a machine share a
-	// table of 1,024 entries (arp(7), gc_thresh3), and 50 containers on real hosts would not.
-	for i, c := range all {
-		targets := addresses
-		if i >= 2 {
-			targets = slices.Concat(addresses, addresses)[i+1 : i+6]
-		}
-		c.exec("sh", "-c", "for a in"+strings.Join(targets, "")+"; do ping -c 1 -W 2 $a >/dev/null || { echo no answer from $a >&2; exit 1; }; done")
-	}
-	d.each(func(h *lab.Host) {
-		args := []string{"rm", "-f"}
-		for _, c := range all {
-			if c.h == h {
-				args = append(args, c.name)
+	seen := map[string]string{}
+	var addresses []string
+	pids := map[*lab.Host][]string{}
+	for _, h := range d.engines() {
+		for line := range strings.Lines(d.docker(h, slices.Concat([]string{"inspect", "-f",
+			"{{.Name}} {{.State.Pid}}{{range .NetworkSettings.Networks}} {{.IPAddress}} {{.GlobalIPv6Address}}{{end}}"}, namesOn(h, all))...)) {
+			word := strings.Fields(line)
+			pids[h], addresses = append(pids[h], word[1]), append(addresses, word[2:]...)
+			for _, a := range word[2:] {
+				if seen[a] != "" {
+					d.t.Errorf("%s is that of %s and of %s", a, seen[a], word[0])
+				}
+				seen[a] = word[0]
 			}
 		}
-		d.docker(h, args...)
-	})
+	}
+	if len(seen) != 100 || len(addresses) != 100 {
+		d.t.Errorf("%d addresses of 50 containers, %d different ones", len(addresses), len(seen))
+	}
+	d.everybodyReaches(pids, addresses)
+	d.each(func(h *lab.Host) { d.docker(h, append([]string{"rm", "-f"}, namesOn(h, all)...)...) })
+	d.patience = 0
 	d.dropSharedNetwork()
+}
+
+// namesOn are the containers on a host.
+func namesOn(h *lab.Host, all []*container) (names []string) {
+	for _, c := range all {
+		if c.h == h {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// everybodyReaches pings from all containers, known by a process of each, to all addresses. A few send at a time, and all
+// forget their neighbours then: the neighbours of all namespaces of a machine share a table of 1,024 entries for each family
+// (arp(7), gc_thresh3), and each pair of containers takes two. On hosts of their own they would not be short of them.
+func (d *docked) everybodyReaches(pids map[*lab.Host][]string, addresses []string) {
+	d.t.Helper()
+	for h, mine := range pids {
+		for batch := range slices.Chunk(mine, 5) {
+			var wait sync.WaitGroup
+			for _, pid := range batch {
+				wait.Go(func() {
+					// -u: print who does not answer.
+					out, err := h.Exec(d.ctx, append([]string{"nsenter", "-t", pid, "-n", "fping", "-u", "-i", "2", "-t", "2000", "-r", "1"}, addresses...)...)
+					if err != nil {
+						d.t.Errorf("process %s on %s got no answer of %s %v", pid, h.Name(), strings.Join(strings.Fields(out), " "), err)
+					}
+				})
+			}
+			wait.Wait()
+			d.each(func(h *lab.Host) {
+				if out, err := h.Shell(d.ctx, "for p in "+strings.Join(pids[h], " ")+"; do nsenter -t $p -n ip neigh flush all || exit 1; done"); err != nil {
+					d.t.Errorf("neighbours are not forgotten: %s %v", out, err)
+				}
+			})
+		}
+	}
 }
 
 // plainPlugin starts a plugin that is only a socket and of scope global, and returns what checks the engine's words about it.

@@ -141,6 +141,7 @@ func TestT47_T48_TheEngineIsToldWhatThePluginIs(t *testing.T) {
 		{"/NetworkDriver.AllocateNetwork", `{"NetworkID":"n"}`, 200, `{"Options":{}}`},
 		{"/NetworkDriver.Nonsense", "{}", 404, "404 page not found"},
 		{"/NetworkDriver.CreateNetwork", "nonsense", 400, ""},
+		{"/NetworkDriver.DeleteEndpoint", "", 500, "try the command again"},
 		{"/IpamDriver.RequestPool", `{"Pool":"10.0.0.0/24"}`, 500, `--ipam-opt tuplenet.switch=NAME`},
 		{"/IpamDriver.RequestAddress", `{"PoolID":"10.0.0.0/24"}`, 500, `none of ours`},
 		{"/IpamDriver.RequestPool", `{"Pool":"10.0.0.5/24","SubPool":"10.0.0.128/25","Options":{"tuplenet.switch":"web"}}`, 200, `{"PoolID":"web/10.0.0.0/24/10.0.0.128/25","Pool":"10.0.0.0/24","Data":null}`},
@@ -150,6 +151,9 @@ func TestT47_T48_TheEngineIsToldWhatThePluginIs(t *testing.T) {
 		if code, text := post(c.path, c.body); code != c.code || !strings.Contains(text, c.want) {
 			t.Errorf("%s %s: %d %s, want %d %s", c.path, c.body, code, text, c.code, c.want)
 		}
+	}
+	if len(d.doubts) != 1 {
+		t.Error("it is not looked for what an empty request should have removed")
 	}
 	if resp, err := http.Get(server.URL + "/Plugin.Activate"); err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("GET: %v, %v", resp, err)

@@ -34,6 +34,7 @@ type Driver struct {
 	opened chan struct{} // closed when the switch of this host answers
 	host   *plug.Host    // valid then
 	debts  *debts        // what is to be removed, and could not be yet
+	doubts chan struct{} // has one when something may have to be removed, and nobody could say what
 
 	mu       sync.Mutex
 	networks map[string]*engineNetwork // those that this process made, or its engine knows, in case a note is gone
@@ -51,7 +52,7 @@ func New(cfg Config, log *slog.Logger) (*Driver, error) {
 	}
 	log = log.With("component", "cnm")
 	return &Driver{
-		cfg: cfg, log: log, store: st, opened: make(chan struct{}), debts: newDebts(log),
+		cfg: cfg, log: log, store: st, opened: make(chan struct{}), debts: newDebts(log), doubts: make(chan struct{}, 1),
 		networks:  map[string]*engineNetwork{},
 		sandboxes: map[string]string{}, doors: map[string]*door{},
 	}, nil
@@ -69,7 +70,7 @@ func (d *Driver) Run(ctx context.Context, quiet time.Duration) {
 	d.debts.owe("published ports", d.reopen) // as soon as the store answers
 	var all sync.WaitGroup
 	defer all.Wait()
-	all.Go(func() { d.collectAtStart(ctx, quiet) })
+	all.Go(func() { d.collectAlways(ctx, quiet) })
 	for {
 		d.settleDebts(ctx)
 		select {

@@ -39,8 +39,32 @@ func CollectOnce(ctx context.Context, d *Driver, quiet time.Duration) ([]string,
 // Close ends the connection to the store, of a Driver that does not Run.
 func (d *Driver) Close() error { return d.store.Close() }
 
-// collectAtStart collects once, as soon as the engine can be asked: at the start of a host the plugin is there before it.
-func (d *Driver) collectAtStart(ctx context.Context, quiet time.Duration) {
+// doubt has garbage collected: a removal did not say what it was about.
+func (d *Driver) doubt() {
+	select {
+	case d.doubts <- struct{}{}:
+	default: // there is one
+	}
+}
+
+// collectAlways collects at the start, and after each doubt once the engine will have forgotten what it wanted to be removed.
+func (d *Driver) collectAlways(ctx context.Context, quiet time.Duration) {
+	for ctx.Err() == nil {
+		d.collectPatiently(ctx, quiet)
+		select {
+		case <-d.doubts:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(quiet):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// collectPatiently collects once, as soon as the engine can be asked: at the start of a host the plugin is there before it.
+func (d *Driver) collectPatiently(ctx context.Context, quiet time.Duration) {
 	for said := ""; ; {
 		_, err := d.collect(ctx, quiet)
 		switch {
