@@ -45,10 +45,10 @@ func TestWhatLiesBetweenTwoRevisions(t *testing.T) {
 	if got, want := fmt.Sprint(d.Differ), "[binding/p switch/comes switch/goes]"; got != want {
 		t.Errorf("differ %s, want %s", got, want)
 	}
-	if got, want := sighted(d.Old), "switch/goes"; got != want {
+	if got, want := sighted(d.Old), "switch/goes switchport/stays/p"; got != want {
 		t.Errorf("before: %s, want %s", got, want)
 	}
-	if got, want := sighted(d.New), "binding/p switch/comes"; got != want {
+	if got, want := sighted(d.New), "binding/p switch/comes switchport/stays/p"; got != want {
 		t.Errorf("afterwards: %s, want %s", got, want)
 	}
 	if _, err := raw(t, s).Compact(t.Context(), to); err != nil {
