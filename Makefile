@@ -50,12 +50,21 @@ demo: deps build ## the tutorial in a lab of two hosts and two edges: pings, TCP
 coverage-table: ## which tests prove which behaviour; fails if a claimed one (docs/design/coverage.txt) has none
 	@$(GO) test -count=1 -v -run '^TestEveryClaimedBehaviourHasATest$$' .
 
-bench: ## benchmarks of all packages, then those in labs and of a fleet (root)
-	$(GO) test -run '^$$' -bench . -benchmem ./...
-	$(GO) test -tags bench -timeout 60m -run 'Loading|TestScale|TestCycles|TestFleet' -v ./bench
+# Of one scenario: `make bench SCENARIO=Scale SIZES=20000`. Results are in tmp/bench, PROFILE=DIR takes profiles of the daemon and of compiling.
+SCENARIO ?= .
+SIZES    ?=
+PROFILE  ?=
 
-soak: deps build ## random edits and faults under pings, for SOAK=20m, from SOAK_SEED if given (root)
-	SOAK='$(or $(SOAK),20m)' TUPLENET_BIN='$(CURDIR)/bin' $(GO) test -tags 'integration soak' -count=1 -timeout 0 -run '^TestSoak$$' -v ./e2e
+bench: build ## scenarios beside OVN in labs, and a fleet (root; SCENARIO=Scale|PortAdd|Rules|DataPlane|Failover|Fleet|Loading|Compile|Cycles|CNIAdd SIZES=200,20000 PROFILE=DIR)
+	@scripts/deps.sh bench
+	@mkdir -p tmp/bench $(PROFILE)
+	TUPLENET_BIN='$(CURDIR)/bin' TUPLENET_BENCH_SIZES='$(SIZES)' TUPLENET_BENCH_PROFILE='$(abspath $(PROFILE))' \
+		$(GO) test -tags bench -count=1 -timeout 120m -run 'TestBench$(SCENARIO)' -v ./bench
+	@cat tmp/bench/table.md
+
+bench-go: ## the benchmarks of all packages, without labs (PROFILE=DIR: profiles of compiling everything)
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	if [ -n '$(PROFILE)' ]; then $(GO) test -run '^$$' -bench Full -cpuprofile '$(PROFILE)/compile-cpu.prof' -memprofile '$(PROFILE)/compile-heap.prof' -o '$(PROFILE)/bench.test' ./bench; fi
 
 docker-plugin: ## make bin/docker-plugin, for `docker plugin create`: the way into a swarm
 	VERSION='$(VERSION)' scripts/docker-plugin.sh bin/docker-plugin

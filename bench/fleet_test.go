@@ -26,7 +26,7 @@ import (
 )
 
 // The fleet: simulated nodes in a few processes follow one etcd in a process of its own. A node has what a daemon has from the
-// store's client to the compiled outputs; its switch is a map. TUPLENET_FLEET_NODES, _RATES and _SECONDS change the size.
+// store's client to the compiled outputs; its switch is a map. TUPLENET_FLEET_NODES, _RATE and _SECONDS change the size.
 
 func setting(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv("TUPLENET_FLEET_" + name)); err == nil {
@@ -252,7 +252,7 @@ type fleet struct {
 	st    *store.Store
 }
 
-func newFleet(t *testing.T, nodes int) *fleet {
+func newFleet(t *testing.T, r *record, nodes int) *fleet {
 	t.Helper()
 	f := &fleet{etcd: spawn(t, fleetEtcd+"="+t.TempDir()), count: int64(nodes)}
 	endpoint := f.etcd.line(t)
@@ -279,7 +279,9 @@ func newFleet(t *testing.T, nodes int) *fleet {
 		m, _ := memory(n.cmd.Process.Pid)
 		sum += m
 	}
-	t.Logf("%d nodes in sync after %.1f s; memory: etcd %.0f MB, %.1f MB a node", nodes, time.Since(begun).Seconds(), now, sum/float64(nodes))
+	r.seconds("all nodes start at once and are in sync", time.Since(begun))
+	r.add("memory of etcd", "MB", now)
+	r.add("memory of a simulated node", "MB", sum/float64(nodes))
 	return f
 }
 
@@ -370,27 +372,37 @@ func (f *fleet) series(t *testing.T, changes int, over time.Duration) [2]delays 
 	}
 }
 
-// TestFleet measures, in a fleet, how long one change takes to be compiled on every node, alone and at several rates.
-func TestFleet(t *testing.T) {
-	f := newFleet(t, setting("NODES", 2000))
+// TestBenchFleet measures, in a fleet, how long one change takes to be compiled on every node, alone and at several rates.
+func TestBenchFleet(t *testing.T) {
+	nodes := setting("NODES", 2000)
+	r := &record{t, newRun(t, "fleet", nodes, ""), true, map[string]target{"one change a second, p99": {limit: 1000}}}
+	f := newFleet(t, r, nodes)
 	one := f.series(t, 20, 20*time.Second)
 	for i := range one[0] {
 		one[0][i] += one[1][i]
 	}
-	t.Logf("one change a second: p50 %v, p99 %v, the last node of all %v", one[0].quantile(0.5).Round(time.Millisecond), one[0].quantile(0.99).Round(time.Millisecond), one[0].quantile(1).Round(time.Millisecond))
-	seconds := setting("SECONDS", 60)
-	rates := []int{10, 100}
+	r.milliseconds("one change a second, p50", one[0].quantile(0.5))
+	r.milliseconds("one change a second, p99", one[0].quantile(0.99))
+	r.milliseconds("one change a second, the last node of all", one[0].quantile(1))
+	seconds := setting("SECONDS", 20)
+	rates := []int{5, 100}
 	if only := setting("RATE", 0); only > 0 {
 		rates = []int{only}
 	}
 	for _, rate := range rates {
 		etcd, nodes := cpuOf(f.etcd.cmd.Process.Pid), f.nodesCPU()
 		s := f.series(t, rate*seconds, time.Duration(seconds)*time.Second)
-		now, peak := memory(f.etcd.cmd.Process.Pid)
-		t.Logf("%d changes a second for %d s: first half p50 %v p99 %v, second half p50 %v p99 %v; CPU etcd %.1f s, nodes %.1f s; memory of etcd %.0f MB, at most %.0f MB",
-			rate, seconds, s[0].quantile(0.5).Round(time.Millisecond), s[0].quantile(0.99).Round(time.Millisecond), s[1].quantile(0.5).Round(time.Millisecond), s[1].quantile(0.99).Round(time.Millisecond),
-			(cpuOf(f.etcd.cmd.Process.Pid) - etcd).Seconds(), (f.nodesCPU() - nodes).Seconds(), now, peak)
+		name := fmt.Sprintf("%d changes a second, ", rate)
+		for half, d := range s {
+			r.milliseconds(name+[]string{"first half p50", "second half p50"}[half], d.quantile(0.5))
+			r.milliseconds(name+[]string{"first half p99", "second half p99"}[half], d.quantile(0.99))
+		}
+		r.seconds(name+"CPU of etcd", cpuOf(f.etcd.cmd.Process.Pid)-etcd)
+		r.seconds(name+"CPU of all nodes", f.nodesCPU()-nodes)
 	}
+	_, peak := memory(f.etcd.cmd.Process.Pid)
+	r.add("memory of etcd, at most", "MB", peak)
+	write(t, r.run)
 }
 
 func (f *fleet) nodesCPU() (sum time.Duration) {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,34 +60,64 @@ func loadSets(n int) (map[string]*apply.Set, []byte) {
 	return sets, text.Bytes()
 }
 
-// TestLoading100000Flows compares how long the daemon's reconciler takes to fill an empty switch, from connecting to the
-// barrier, with ovs-ofctl --bundle add-flows of the same flows.
-func TestLoading100000Flows(t *testing.T) {
+// TestBenchLoading compares how long the daemon's reconciler takes to fill an empty switch, from connecting to the barrier, with ovs-ofctl
+// --bundle add-flows of the same flows, and with ofnet, which gets them ready to send.
+func TestBenchLoading(t *testing.T) {
 	sets, text := loadSets(loadFlows)
 	file := filepath.Join(t.TempDir(), "flows.txt")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	sw := ovstest.Start(t, ovstest.Config{Ports: []string{"p1", "p2"}})
-	fill(t, sw, sets) // ovs-ofctl needs the TLV mapping
-	var ours, ofctl []time.Duration
-	for range 3 {
+	mods := filepath.Join(t.TempDir(), "flow-mods")
+	recordMods(t, sw, sets, mods) // ovs-ofctl needs the TLV mapping that this leaves
+	ofnet := buildOfnet(t)
+	run := newRun(t, "loading", loadFlows, "ovs-ofctl --bundle")
+	ours := &record{t, run, true, map[string]target{"connect to barrier": {ratio: 1}}}
+	peer := &record{t, run, false, ours.targets}
+	for range envNumber(t, "ROUNDS", "3") {
 		sw.Ofctl("del-flows")
-		begun := time.Now()
-		run(t, "ovs-ofctl", "-O", "OpenFlow15", "--bundle", "add-flows", "unix:"+sw.Mgmt(), file)
-		ofctl = append(ofctl, time.Since(begun))
-
+		begun, used := time.Now(), clients()
+		execute(t, "ovs-ofctl", "-O", "OpenFlow15", "--bundle", "add-flows", "unix:"+sw.Mgmt(), file)
+		peer.seconds("connect to barrier", time.Since(begun))
+		peer.seconds("CPU of the one that loads", clients()-used)
 		sw.Ofctl("del-flows")
-		ours = append(ours, fill(t, sw, sets))
+		used = own()
+		ours.seconds("connect to barrier", fill(t, sw.Mgmt(), sets))
+		ours.seconds("CPU of the one that loads", own()-used)
+		if ofnet == "" {
+			continue
+		}
+		sw.Ofctl("del-flows")
+		ms, err := strconv.Atoi(strings.TrimSpace(execute(t, ofnet, sw.Mgmt(), mods)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer.seconds("the same by ofnet", time.Duration(ms)*time.Millisecond)
+		if out := sw.Ofctl("dump-aggregate"); !strings.Contains(out, fmt.Sprintf("flow_count=%d", loadFlows)) {
+			t.Fatalf("ofnet left %s", out)
+		}
 	}
-	a, b := median(ours), median(ofctl)
-	t.Logf("%d flows: daemon %.2f s, ovs-ofctl --bundle %.2f s (median of %d), ratio %.2f", loadFlows, a.Seconds(), b.Seconds(), len(ours), a.Seconds()/b.Seconds())
+	write(t, run)
+}
+
+// buildOfnet builds the contestant, a module of its own; without it the benchmark says so and goes on.
+func buildOfnet(t *testing.T) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "ofnet")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
+	cmd.Dir = "ofnet"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Logf("measured without ofnet, which cannot be built: %v: %s", err, out)
+		return ""
+	}
+	return program
 }
 
 var tlvs = []apply.TLV{{Class: pipeline.OptionClass, Type: pipeline.OptionType, Len: pipeline.OptionLen, Index: pipeline.OptionIndex}}
 
-// fill applies the sets to an empty switch.
-func fill(t *testing.T, sw *ovstest.Switch, sets map[string]*apply.Set) time.Duration {
+// fill applies the sets to the empty switch behind a socket.
+func fill(t *testing.T, socket string, sets map[string]*apply.Set) time.Duration {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -104,7 +136,7 @@ func fill(t *testing.T, sw *ovstest.Switch, sets map[string]*apply.Set) time.Dur
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = ofconn.Run(ctx, ofconn.Config{Socket: sw.Mgmt(), OnUp: func(ctx context.Context, s *ofconn.Session) { _ = a.Serve(ctx, s) }})
+		_ = ofconn.Run(ctx, ofconn.Config{Socket: socket, OnUp: func(ctx context.Context, s *ofconn.Session) { _ = a.Serve(ctx, s) }})
 	}()
 	var d apply.Applied
 	select {
@@ -121,9 +153,13 @@ func fill(t *testing.T, sw *ovstest.Switch, sets map[string]*apply.Set) time.Dur
 	return took
 }
 
-func run(t *testing.T, name string, args ...string) {
+func execute(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v: %s", name, err, out)
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v: %s", name, err, complaint.Bytes()[max(0, complaint.Len()-1000):])
 	}
+	return out.String()
 }

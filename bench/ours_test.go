@@ -7,32 +7,34 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
 
 // Networks that both sides use beyond the switches. The outside is that of the lab.
 var (
-	outsideNet    = netip.MustParsePrefix("192.168.1.20/24") // the router's address there
 	outsideRouter = netip.MustParseAddr("192.168.1.1")
 	outsideHost   = netip.MustParseAddr("192.168.1.250")
 )
 
-// outsideNAT is the external address of number k: 0 for everybody without one of its own.
+// ownOutside is the address of the router, or of the router of gateway number k, in the network outside.
+func ownOutside(k int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, 1, byte(20 + k)}), 24)
+}
+
+// outsideNAT is the external address of number k: 0, and below it that of further gateways, for everybody without one of its own.
 func outsideNAT(k int) netip.Addr { return netip.AddrFrom4([4]byte{192, 168, 1, byte(100 + k)}) }
 
 // routed is the destination of the static route of number k.
 func routed(k int) string { return fmt.Sprintf("172.31.%d.0/24", k) }
 
 // ours is tuplenet in a lab.
-type ours struct {
-	*world
-	held int // the host that is the edge; -1 if none
-}
+type ours struct{ *world }
 
 func newOurs(t *testing.T, name string, edges ...string) *ours {
 	t.Helper()
-	o := &ours{world: newWorld(t, name+"t", edges...), held: -1}
+	o := &ours{newWorld(t, name+"t", edges...)}
 	o.makeBridges()
 	return o
 }
@@ -84,28 +86,26 @@ func (o *ours) settled() {
 	o.tpctl("ls", "del", "settled", "--wait=120s")
 }
 
-// gateway is described at side: a router pinned to the host, as in the tutorial.
-func (o *ours) gateway(host int) {
+// gateways is described at side: routers pinned to the hosts, as in the tutorial. All are used at once.
+func (o *ours) gateways(hosts ...int) {
 	o.t.Helper()
-	h := o.Hosts()[host]
-	o.check(h.StopDaemon(o.ctx))
-	o.check(h.StartDaemon(o.ctx, append(daemonEnv, "GATEWAY=1")...))
-	_, err := h.Vsctl(o.ctx, "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
-	o.check(err)
-	if dev := h.OutsideDevice(); dev != "" {
-		_, err := h.Vsctl(o.ctx, "add-port", "br0", dev)
+	for k, host := range hosts {
+		h := o.Hosts()[host]
+		o.check(h.StopDaemon(o.ctx))
+		o.check(h.StartDaemon(o.ctx, append(daemonEnv, "GATEWAY=1")...))
+		o.outsideBridge(h)
+		patch := fmt.Sprintf("patch-outside%d", k)
+		_, err := h.Vsctl(o.ctx, "add-port", "br-int", patch, "--", "set", "Interface", patch, "type=patch", "external_ids:iface-id="+patch, "options:peer="+patch+"-peer",
+			"--", "add-port", "br0", patch+"-peer", "--", "set", "Interface", patch+"-peer", "type=patch", "options:peer="+patch)
 		o.check(err)
-	}
-	_, err = h.Vsctl(o.ctx, "add-port", "br-int", "patch-outside", "--", "set", "Interface", "patch-outside", "type=patch", "external_ids:iface-id=patch-outside", "options:peer=patch-outside-peer",
-		"--", "add-port", "br0", "patch-outside-peer", "--", "set", "Interface", "patch-outside-peer", "type=patch", "options:peer=patch-outside")
-	o.check(err)
-	for _, line := range []string{
-		"lr add edge " + h.SystemID(), "ls add middle", "ls add outside", "lr link lr middle 100.64.0.1/24", "lr link edge middle 100.64.0.2/24", "lr link edge outside " + outsideNet.String(),
-		"lsr add lr to_outside 0.0.0.0/0 100.64.0.2 lr_to_middle", "lsr add edge to_virt 10.0.0.0/8 100.64.0.1 edge_to_middle",
-		"lsr add edge to_world 0.0.0.0/0 " + outsideRouter.String() + " edge_to_outside", "lsp add outside patch-outside 255.255.255.255 ff:ff:ff:ff:ff:ee",
-		"lnat add edge snat 10.0.0.0/8 snat " + outsideNAT(0).String(),
-	} {
-		o.tpctl(strings.Fields(line)...)
+		fill := strings.NewReplacer("#", strconv.Itoa(k), "HOST", h.SystemID(), "OWN", ownOutside(k).String(), "ROUTER", outsideRouter.String(), "SNAT", outsideNAT(-k).String())
+		for _, line := range []string{
+			"lr add edge# HOST", "ls add middle#", "ls add outside#", "lr link lr middle# 100.64.#.1/24", "lr link edge# middle# 100.64.#.2/24", "lr link edge# outside# OWN",
+			"lsr add edge# to_virt 10.0.0.0/8 100.64.#.1 edge#_to_middle#", "lsr add edge# to_world 0.0.0.0/0 ROUTER edge#_to_outside#",
+			"lsp add outside# " + patch + " 255.255.255.255 ff:ff:ff:ff:ff:ee", "lnat add edge# snat# 10.0.0.0/8 snat SNAT", "lsr add lr to_outside# 0.0.0.0/0 100.64.#.2 lr_to_middle#",
+		} {
+			o.tpctl(strings.Fields(fill.Replace(line))...)
+		}
 	}
 }
 
@@ -114,14 +114,14 @@ func (o *ours) changes() map[string]change {
 	name := func(k int) string { return fmt.Sprintf("bench%d", k) }
 	return map[string]change{
 		"route": {
-			func(k int) { do("lsr", "add", "lr", name(k), routed(k), "100.64.0.2", "lr_to_middle") },
+			func(k int) { do("lsr", "add", "lr", name(k), routed(k), "100.64.0.2", "lr_to_middle0") },
 			func(k int) { do("lsr", "del", "lr", name(k)) },
 		},
 		"NAT rule": {
 			func(k int) {
-				do("lnat", "add", "edge", name(k), portIP(0, 20+k).String()+"/32", "dnat_and_snat", outsideNAT(k).String())
+				do("lnat", "add", "edge0", name(k), portIP(0, 20+k).String()+"/32", "dnat_and_snat", outsideNAT(k).String())
 			},
-			func(k int) { do("lnat", "del", "edge", name(k)) },
+			func(k int) { do("lnat", "del", "edge0", name(k)) },
 		},
 	}
 }

@@ -265,24 +265,24 @@ func (o *ovn) addPort(sw int, name string, ip netip.Addr) {
 
 func (o *ovn) delPort(_ int, name string) { o.t.Helper(); o.nb("lsp-del", name) }
 
-// gateway is described at side: a localnet port on the way outside, and the router's port there held by that host.
-func (o *ovn) gateway(host int) {
+// gateways is described at side: a localnet port on the way outside, and the router's port there held by the first of those hosts that lives.
+func (o *ovn) gateways(hosts ...int) {
 	o.t.Helper()
-	h := o.Hosts()[host]
-	_, err := h.Vsctl(o.ctx, "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev", "--", "set", "Open_vSwitch", ".", "external_ids:ovn-bridge-mappings=physnet:br0")
-	o.check(err)
-	if dev := h.OutsideDevice(); dev != "" {
-		_, err := h.Vsctl(o.ctx, "add-port", "br0", dev)
-		o.check(err)
-	}
-	o.nb("ls-add", "outside", "--", "lrp-add", "lr", "lr_to_outside", "f2:02:00:00:ff:01", outsideNet.String(),
+	o.nb("ls-add", "outside", "--", "lrp-add", "lr", "lr_to_outside", "f2:02:00:00:ff:01", ownOutside(0).String(),
 		"--", "lsp-add", "outside", "outside_to_lr", "--", "lsp-set-type", "outside_to_lr", "router", "--", "lsp-set-addresses", "outside_to_lr", "router",
 		"--", "lsp-set-options", "outside_to_lr", "router-port=lr_to_outside", "nat-addresses=router",
 		"--", "lsp-add", "outside", "outside-net", "--", "lsp-set-type", "outside-net", "localnet", "--", "lsp-set-addresses", "outside-net", "unknown",
 		"--", "lsp-set-options", "outside-net", "network_name=physnet",
-		"--", "lrp-set-gateway-chassis", "lr_to_outside", h.SystemID(), "20",
-		"--", "lr-route-add", "lr", "0.0.0.0/0", outsideRouter.String(),
-		"--", "lr-nat-add", "lr", "snat", outsideNAT(0).String(), "10.0.0.0/8")
+		"--", "lr-route-add", "lr", "0.0.0.0/0", outsideRouter.String(), "--", "lr-nat-add", "lr", "snat", outsideNAT(0).String(), "10.0.0.0/8",
+		"--", "set", "NB_Global", ".", "options:bfd-min-rx=100", "options:bfd-min-tx=100", "options:bfd-mult=3")
+	for k, host := range hosts {
+		h := o.Hosts()[host]
+		o.outsideBridge(h)
+		_, err := h.Vsctl(o.ctx, "set", "Open_vSwitch", ".", "external_ids:ovn-bridge-mappings=physnet:br0")
+		o.check(err)
+		o.nb("lrp-set-gateway-chassis", "lr_to_outside", h.SystemID(), strconv.Itoa(20-k))
+	}
+	o.settled()
 }
 
 func (o *ovn) changes() map[string]change {

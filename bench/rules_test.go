@@ -26,7 +26,7 @@ func TestBenchRules(t *testing.T) {
 func ruleChanges(s side, r *record) {
 	w := s.base()
 	deployed(s, networkOf(r.run.Size))
-	s.gateway(1)
+	s.gateways(1)
 	s.settled()
 	w.quiet()
 	idle := w.idle()

@@ -43,6 +43,10 @@ func scaleUp(s side, r *record) {
 	}
 	w.quiet()
 
+	profiled := func() {}
+	if r.ours {
+		profiled = w.profile(w.Hosts()[0], fmt.Sprintf("scale-%d", r.run.Size))
+	}
 	before, begun := w.used(), time.Now()
 	s.write(n)
 	r.seconds("first write to both chassis applied", time.Since(begun))
@@ -50,6 +54,7 @@ func scaleUp(s side, r *record) {
 	w.t.Logf("until then %s", used)
 	w.check(a.Reaches(w.ctx, portIP(0, 1)))
 	w.check(a.Reaches(w.ctx, portIP(1, 1)))
+	profiled()
 	w.quiet()
 	used = w.used().since(before)
 	w.t.Logf("until all rest %s", used)

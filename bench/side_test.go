@@ -35,8 +35,8 @@ type side interface {
 	// addPort and delPort write, without waiting.
 	addPort(sw int, name string, ip netip.Addr)
 	delPort(sw int, name string)
-	// gateway makes a host the way to the outside for the network's router; see outsideNet.
-	gateway(host int)
+	// gateways makes hosts the ways to the outside for the network's router, the first one preferred if only one can be; see outsideNet.
+	gateways(hosts ...int)
 	// changes are the objects that can be changed one at a time: how number k is added and deleted, returning when all chassis have
 	// applied it.
 	changes() map[string]change
@@ -103,6 +103,17 @@ func (w *world) makeBridges() {
 	}
 }
 
+// outsideBridge makes br0 of a host, with its interface outside if it has one.
+func (w *world) outsideBridge(h *lab.Host) {
+	w.t.Helper()
+	_, err := h.Vsctl(w.ctx, "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+	w.check(err)
+	if dev := h.OutsideDevice(); dev != "" {
+		_, err := h.Vsctl(w.ctx, "add-port", "br0", dev)
+		w.check(err)
+	}
+}
+
 // macOf is the MAC that a port with this address has: the store's choice, too.
 func macOf(ip netip.Addr) model.MAC {
 	a := ip.As4()
@@ -114,7 +125,6 @@ func gatewayIP(sw int) netip.Addr    { return netip.AddrFrom4([4]byte{10, byte(s
 func portName(sw, i int) string      { return port(sw, i, false).Name }
 func switchName(sw int) string       { return fmt.Sprintf("ls%d", sw) }
 func netOf(sw int) netip.Prefix      { return netip.PrefixFrom(gatewayIP(sw), 24) }
-func labName(parts ...any) string    { return strings.ReplaceAll(fmt.Sprint(parts...), " ", "") }
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
 
 // workload plugs a port of a switch into a host.
@@ -126,7 +136,7 @@ func (w *world) workload(host, sw int, name string, ip netip.Addr, unplugged boo
 	return l
 }
 
-// locals plugs ports of the first two switches into a host: numbers 2×host and 2×host+1 of each up to so many.
+// local plugs the port of a switch that has the host's number into the host.
 func (w *world) local(host, sw int) *lab.Workload {
 	w.t.Helper()
 	return w.workload(host, sw, portName(sw, host), portIP(sw, host), false)

@@ -36,7 +36,7 @@ func (n *Node) serveAdmin(ctx context.Context, wg *sync.WaitGroup, l *loop, db *
 	wg.Go(func() { _ = db.FollowAsks(ctx, l.chassis, registry.Answer) })
 	serve("admin socket", func() (net.Listener, error) {
 		return admin.ListenUnix(filepath.Join(n.cfg.RunDir, model.AdminSocket))
-	}, registry.Handler(probes))
+	}, admin.WithProfiles(registry.Handler(probes)))
 	if addr := n.cfg.MetricsListen; addr != "" {
 		serve("metrics", func() (net.Listener, error) { return net.Listen("tcp", addr) }, probes.Handler())
 	}

@@ -1,6 +1,8 @@
 #!/bin/sh
 # deps.sh       installs the Debian/Ubuntu packages that demo and test need and that are missing
 # deps.sh go    checks the Go toolchain only
+# deps.sh bench the same as without a word, and OVN to compare with (see ovn.sh)
+# deps.sh ovn   the same as without a word, and the distribution's OVN
 #
 # Nothing is installed when nothing is missing, so this is cheap to call each time. The services of the packages
 # (Open vSwitch above all) are not started: the labs run their own switches in namespaces of their own.
@@ -34,6 +36,13 @@ fping:fping
 systemd:systemd-socket-activate
 iptables:iptables
 "
+
+if [ "${1:-}" = ovn ]; then
+	wanted="$wanted
+ovn-central:ovn-northd
+ovn-host:ovn-controller
+"
+fi
 
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
 export PATH
@@ -83,23 +92,29 @@ apt_install() {
 	fi
 }
 
+install_missing() {
+	packages=$(missing)
+	[ -z "$packages" ] && return 0
+	if ! command -v apt-get >/dev/null 2>&1; then
+		echo "deps: please install what provides these Debian packages: $packages" >&2
+		exit 1
+	fi
+	if [ "$(id -u)" != 0 ]; then
+		echo "deps: missing packages: $packages: run 'sudo make deps'" >&2
+		exit 1
+	fi
+	echo "deps: installing $packages"
+	apt_install "$packages"
+	still=$(missing)
+	if [ -n "$still" ]; then
+		echo "deps: still missing after the installation: $still" >&2
+		exit 1
+	fi
+}
+
 check_go
 [ "${1:-}" = go ] && exit 0
-
-packages=$(missing)
-[ -z "$packages" ] && exit 0
-if ! command -v apt-get >/dev/null 2>&1; then
-	echo "deps: please install what provides these Debian packages: $packages" >&2
-	exit 1
-fi
-if [ "$(id -u)" != 0 ]; then
-	echo "deps: missing packages: $packages: run 'sudo make deps'" >&2
-	exit 1
-fi
-echo "deps: installing $packages"
-apt_install "$packages"
-still=$(missing)
-if [ -n "$still" ]; then
-	echo "deps: still missing after the installation: $still" >&2
-	exit 1
+install_missing
+if [ "${1:-}" = bench ]; then
+	scripts/ovn.sh || echo "deps: OVN cannot be had: the benchmarks run without it" >&2
 fi
