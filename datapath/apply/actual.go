@@ -9,10 +9,10 @@ type actual struct {
 // present is a flow in the switch.
 type present struct {
 	key     uint64 // KeyHash; 0 = not known, because it was there before us and is not wanted
-	table   uint8  // allTables if its cookie was seen in several
 	shown   uint64 // how the switch shows it; 0 = not looked at since we sent it
-	state   state
 	packets uint64 // that met it, when it was read last
+	table   uint8  // allTables if its cookie was seen in several
+	state   state
 }
 
 // state of a flow in the switch.

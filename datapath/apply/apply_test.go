@@ -427,6 +427,33 @@ func TestSettingsThatContradictAreReplacedAndSurplusMetersGoLast(t *testing.T) {
 	})
 }
 
+func TestWhatComesAndGoesWithoutASwitchIsNotRemembered(t *testing.T) {
+	in(t, Config{}, func(b *bench) {
+		churn := func() {
+			for n := range 1000 {
+				b.put("a", []Flow{fl(0, 1, 1, 1), fl(0, 1, n%250+2, n+1)}, grp(7, n+1))
+			}
+			if n := len(b.want.dirtyFlows) + len(b.want.dirtyGroups); n > 0 {
+				t.Errorf("%d flows and groups are remembered", n)
+			}
+		}
+		churn()
+		b.connect()
+		if len(b.sw.flows) != 2 || len(b.sw.groups) != 1 {
+			t.Fatalf("flows %v, groups %v", b.sw.flows, b.sw.groups)
+		}
+		b.end()
+		churn()
+		b.put("a", []Flow{fl(0, 1, 5, 5)})
+		b.sw.takeSent()
+		b.connect()
+		b.last("rev=2001 +1 -2 ~0 groups=1")
+		if len(b.sw.flows) != 1 || len(b.sw.groups) != 0 {
+			t.Fatalf("flows %v, groups %v", b.sw.flows, b.sw.groups)
+		}
+	})
+}
+
 func TestALostSessionEndsServeAndTheNextOneContinues(t *testing.T) {
 	for _, heard := range []bool{true, false} {
 		in(t, Config{Slice: 2}, func(b *bench) {

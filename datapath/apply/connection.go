@@ -84,9 +84,9 @@ func (o connection) Bundle(ctx context.Context, ms []message) error {
 func appendMods(mods []ofconn.Mod, m *message) []ofconn.Mod {
 	switch m.op {
 	case addGroup:
-		return append(mods, ofconn.AddGroup{PackedGroup: m.group})
+		return append(mods, ofconn.AddGroup{PackedGroup: *m.group})
 	case modifyGroup:
-		return append(mods, ofconn.ModifyGroup{PackedGroup: m.group})
+		return append(mods, ofconn.ModifyGroup{PackedGroup: *m.group})
 	case deleteGroup:
 		return append(mods, ofconn.DeleteGroup{ID: m.id})
 	case deleteFlow:

@@ -14,35 +14,53 @@ import (
 type desired struct {
 	owners map[string]*owner
 	flows  map[uint64]*claim     // what is wanted, by hash
-	keys   map[uint64]*slot      // all claims on a table, priority and match, by KeyHash
+	keys   map[uint64]*claim     // all claims on a table, priority and match, by KeyHash, the first of a list
 	groups map[uint32]*groupSlot // all claims on a group id
 
-	// What may be wanted and not present, or present and not wanted.
+	// What may be wanted and not present, or present and not wanted. Without a session nothing is noted: reading the switch back
+	// finds all differences, and until then there would be no end to what comes and goes.
+	followed    bool
 	dirtyFlows  map[uint64]struct{}
 	dirtyGroups map[uint32]struct{}
 }
 
+// follow begins or ends to note what may differ.
+func (d *desired) follow(yes bool) {
+	d.followed, d.dirtyFlows, d.dirtyGroups = yes, map[uint64]struct{}{}, map[uint32]struct{}{}
+}
+
+func (d *desired) touchFlow(hash uint64) {
+	if d.followed {
+		d.dirtyFlows[hash] = struct{}{}
+	}
+}
+
+func (d *desired) touchGroup(id uint32) {
+	if d.followed {
+		d.dirtyGroups[id] = struct{}{}
+	}
+}
+
 type owner struct {
 	name   string
-	flows  map[uint64]*claim // by hash
+	flows  []*claim // sorted by hash
 	groups map[uint32]of.PackedGroup
 }
 
-// claim is one owner's wish for one flow.
+// claim is one owner's wish for one flow. Those on one key are a list, sorted by owner, then hash: the first gets it, and all
+// who want the same flow. It is seldom longer than one.
 type claim struct {
 	owner *owner
+	next  *claim
 	flow  of.Packed
 	key   uint64
 	rule  uint16
 	lost  bool // another flow has the key
 }
 
-// slot holds the claims on one key, sorted by owner, then hash. The first gets it, and all who want the same flow.
-type slot struct{ claims []*claim }
-
 func newDesired() desired {
 	return desired{
-		owners: map[string]*owner{}, flows: map[uint64]*claim{}, keys: map[uint64]*slot{}, groups: map[uint32]*groupSlot{},
+		owners: map[string]*owner{}, flows: map[uint64]*claim{}, keys: map[uint64]*claim{}, groups: map[uint32]*groupSlot{},
 		dirtyFlows: map[uint64]struct{}{}, dirtyGroups: map[uint32]struct{}{},
 	}
 }
@@ -54,26 +72,8 @@ func (d *desired) set(name string, flows []Flow, groups []of.PackedGroup, t *tro
 		o = &owner{name: name}
 		d.owners[name] = o
 	}
-	old := o.flows
-	o.flows = make(map[uint64]*claim, len(flows))
-	var fresh []*claim
-	for i := range flows {
-		f := &flows[i]
-		h := f.Hash()
-		if o.flows[h] != nil {
-			continue
-		}
-		c := old[h]
-		if c != nil {
-			delete(old, h)
-			c.rule = f.Rule
-		} else {
-			c = &claim{owner: o, flow: f.Packed, key: f.KeyHash(), rule: f.Rule}
-			fresh = append(fresh, c)
-		}
-		o.flows[h] = c
-	}
-	for _, c := range old {
+	gone, fresh := o.want(flows)
+	for _, c := range gone {
 		d.remove(c, t)
 	}
 	for _, c := range fresh {
@@ -85,6 +85,32 @@ func (d *desired) set(name string, flows []Flow, groups []of.PackedGroup, t *tro
 	}
 }
 
+// want makes these the flows of an owner, and tells which claims are gone and which are new.
+func (o *owner) want(flows []Flow) (gone, fresh []*claim) {
+	old := o.flows
+	slices.SortStableFunc(flows, func(a, b Flow) int { return cmp.Compare(a.Hash(), b.Hash()) })
+	o.flows = make([]*claim, 0, len(flows))
+	for i := range flows {
+		f := &flows[i]
+		if i > 0 && flows[i-1].Hash() == f.Hash() {
+			continue
+		}
+		for len(old) > 0 && old[0].flow.Hash() < f.Hash() {
+			gone, old = append(gone, old[0]), old[1:]
+		}
+		var c *claim
+		if len(old) > 0 && old[0].flow.Hash() == f.Hash() {
+			c, old = old[0], old[1:]
+			c.rule = f.Rule
+		} else {
+			c = &claim{owner: o, flow: f.Packed, key: f.KeyHash(), rule: f.Rule}
+			fresh = append(fresh, c)
+		}
+		o.flows = append(o.flows, c)
+	}
+	return append(gone, old...), fresh
+}
+
 func compareClaims(a, b *claim) int {
 	if c := cmp.Compare(a.owner.name, b.owner.name); c != 0 {
 		return c
@@ -93,39 +119,45 @@ func compareClaims(a, b *claim) int {
 }
 
 func (d *desired) add(c *claim, t *trouble) {
-	s := d.keys[c.key]
-	if s == nil {
-		s = &slot{}
-		d.keys[c.key] = s
+	before := d.keys[c.key]
+	if before == nil || compareClaims(c, before) < 0 {
+		c.next, d.keys[c.key] = before, c
+	} else {
+		at := before
+		for at.next != nil && compareClaims(at.next, c) < 0 {
+			at = at.next
+		}
+		c.next, at.next = at.next, c
 	}
-	var before *claim
-	if len(s.claims) > 0 {
-		before = s.claims[0]
-	}
-	at, _ := slices.BinarySearchFunc(s.claims, c, compareClaims)
-	s.claims = slices.Insert(s.claims, at, c)
-	d.decide(s, before, c, t)
+	d.decide(c.key, before, c, t)
 }
 
 func (d *desired) remove(c *claim, t *trouble) {
-	s := d.keys[c.key]
-	before := s.claims[0]
-	at, _ := slices.BinarySearchFunc(s.claims, c, compareClaims)
-	s.claims = slices.Delete(s.claims, at, at+1)
+	before := d.keys[c.key]
 	if c.lost {
 		t.resolve(conflictOf(c))
 	}
-	if len(s.claims) > 0 {
-		d.decide(s, before, nil, t)
+	switch {
+	case before != c:
+		at := before
+		for at.next != c {
+			at = at.next
+		}
+		at.next = c.next
+	case c.next != nil:
+		d.keys[c.key] = c.next
+	default:
+		delete(d.keys, c.key)
+		d.unwant(c)
 		return
 	}
-	delete(d.keys, c.key)
-	d.unwant(c)
+	c.next = nil
+	d.decide(c.key, before, nil, t)
 }
 
-// decide finds the flow that gets the key after a change of the claims; joined is a new one among them, or nil.
-func (d *desired) decide(s *slot, before, joined *claim, t *trouble) {
-	first := s.claims[0]
+// decide finds the flow that gets a key after a change of the claims; before was the first of them, joined is a new one, or nil.
+func (d *desired) decide(key uint64, before, joined *claim, t *trouble) {
+	first := d.keys[key]
 	if before != nil && before.flow.Hash() == first.flow.Hash() {
 		d.flows[first.flow.Hash()] = first
 		if joined != nil {
@@ -137,8 +169,8 @@ func (d *desired) decide(s *slot, before, joined *claim, t *trouble) {
 		d.unwant(before)
 	}
 	d.flows[first.flow.Hash()] = first
-	d.dirtyFlows[first.flow.Hash()] = struct{}{}
-	for _, c := range s.claims {
+	d.touchFlow(first.flow.Hash())
+	for c := first; c != nil; c = c.next {
 		judge(c, first, t)
 	}
 }
@@ -148,7 +180,7 @@ func (d *desired) unwant(c *claim) {
 	if w := d.flows[h]; w != nil && w.key == c.key {
 		delete(d.flows, h)
 	}
-	d.dirtyFlows[h] = struct{}{}
+	d.touchFlow(h)
 }
 
 // judge notes whether c lost its key, and to whom.

@@ -153,7 +153,7 @@ func (sw *fakeSwitch) do(m message) error {
 		if _, there := sw.groups[m.id]; there != (m.op == modifyGroup) || sw.badGroups[m.id] {
 			return errRefused
 		}
-		sw.groups[m.id] = m.group
+		sw.groups[m.id] = *m.group
 		sw.sent = append(sw.sent, fmt.Sprintf("%s group %d", map[operation]string{addGroup: "add", modifyGroup: "mod"}[m.op], m.id))
 	case deleteGroup:
 		delete(sw.groups, m.id)

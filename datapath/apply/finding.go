@@ -95,7 +95,7 @@ func (j *judgement) odd(f foundFlow, seen map[uint64]bool) {
 	if j.heals() {
 		was.key, was.table, was.state = c.key, f.Table, altered
 		a.have.flows[h] = was
-		a.want.dirtyFlows[h] = struct{}{}
+		a.want.touchFlow(h)
 	}
 }
 
@@ -126,7 +126,7 @@ func (j *judgement) missing(h uint64) {
 	j.found = append(j.found, Finding{What: WhatFlow, Kind: Missing, Owner: c.owner.name, Rule: c.rule, Name: flowText(c.flow), id: h})
 	if j.heals() {
 		delete(a.have.flows, h)
-		a.want.dirtyFlows[h] = struct{}{}
+		a.want.touchFlow(h)
 	}
 }
 
@@ -141,8 +141,8 @@ func (a *Applier) holder(f foundFlow) *claim {
 		if err != nil {
 			continue
 		}
-		if s := a.want.keys[p.KeyHash()]; s != nil {
-			return s.claims[0]
+		if c := a.want.keys[p.KeyHash()]; c != nil {
+			return c
 		}
 	}
 	return nil

@@ -22,7 +22,10 @@ func (s *groupSlot) first() groupClaim { return s.claims[0] }
 // setGroups makes these the groups of an owner.
 func (d *desired) setGroups(o *owner, groups []of.PackedGroup, t *trouble) {
 	old := o.groups
-	o.groups = make(map[uint32]of.PackedGroup, len(groups))
+	o.groups = nil
+	if len(groups) > 0 {
+		o.groups = make(map[uint32]of.PackedGroup, len(groups))
+	}
 	for _, g := range groups {
 		o.groups[g.ID] = g
 		if was, ok := old[g.ID]; !ok || was.Hash() != g.Hash() {
@@ -68,7 +71,7 @@ func (d *desired) dropGroup(owner string, id uint32, t *trouble) {
 
 // judgeGroups notes who lost the id to whom.
 func (d *desired) judgeGroups(id uint32, s *groupSlot, t *trouble) {
-	d.dirtyGroups[id] = struct{}{}
+	d.touchGroup(id)
 	for _, c := range s.claims {
 		k := failureKey{kind: conflictFailure, owner: c.owner, group: true, id: uint64(id)}
 		if c.group.Hash() == s.first().group.Hash() {

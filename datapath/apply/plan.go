@@ -30,8 +30,8 @@ func (a *Applier) plan() plan {
 
 // planStrays removes what others put into our namespace. It comes first: one of our own flows may be about to take its place.
 func (a *Applier) planStrays() (removals []message) {
-	for _, f := range a.strays {
-		removals = append(removals, message{op: removeFlow, stray: f})
+	for i := range a.strays {
+		removals = append(removals, message{op: removeFlow, stray: &a.strays[i]})
 	}
 	a.strays = nil
 	return removals
@@ -56,7 +56,7 @@ func (a *Applier) planGroups() (set, gone []message) {
 			a.trouble.settleGroup(id)
 			continue
 		}
-		m := message{op: addGroup, id: id, group: g}
+		m := message{op: addGroup, id: id, group: &g}
 		if present {
 			m.op = modifyGroup
 		}
@@ -70,7 +70,8 @@ func (a *Applier) planGroups() (set, gone []message) {
 }
 
 func (a *Applier) planFlows() (adds, deletes []message) {
-	added := map[uint64]int{} // KeyHash → position in adds
+	added := make(map[uint64]int, len(a.want.dirtyFlows)) // KeyHash → position in adds
+	adds = make([]message, 0, len(a.want.dirtyFlows))
 	for h := range a.want.dirtyFlows {
 		c := a.want.flows[h]
 		p, on := a.have.flows[h]

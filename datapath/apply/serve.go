@@ -14,6 +14,7 @@ func (a *Applier) serve(ctx context.Context, s session) error {
 		return ctx.Err()
 	}
 	defer func() { <-a.serving }()
+	defer a.unfollow()
 	if err := a.awaitCommit(ctx); err != nil {
 		return err
 	}
@@ -31,6 +32,13 @@ func (a *Applier) serve(ctx context.Context, s session) error {
 		return err
 	}
 	return a.rounds(ctx, s)
+}
+
+// unfollow ends a session: nobody will plan from what is dirty before the switch is read back.
+func (a *Applier) unfollow() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.want.follow(false)
 }
 
 // awaitCommit waits for the gate to open.
@@ -86,6 +94,7 @@ func (a *Applier) readBack(ctx context.Context, s session) error {
 	}
 	a.stats.Foreign = max(0, a.stats.Foreign)
 	a.stats.Resyncs++
+	a.want.follow(true)
 	a.trouble.retry(&a.want)
 	a.markDifferences()
 	return nil
@@ -95,19 +104,19 @@ func (a *Applier) readBack(ctx context.Context, s session) error {
 func (a *Applier) markDifferences() {
 	for h, c := range a.want.flows {
 		if p, ok := a.have.flows[h]; !ok || p.state != right {
-			a.want.dirtyFlows[c.flow.Hash()] = struct{}{}
+			a.want.touchFlow(c.flow.Hash())
 		}
 	}
 	for h := range a.have.flows {
 		if a.want.flows[h] == nil {
-			a.want.dirtyFlows[h] = struct{}{}
+			a.want.touchFlow(h)
 		}
 	}
 	for id := range a.want.groups {
-		a.want.dirtyGroups[id] = struct{}{}
+		a.want.touchGroup(id)
 	}
 	for id := range a.have.groups {
-		a.want.dirtyGroups[id] = struct{}{}
+		a.want.touchGroup(id)
 	}
 }
 
@@ -275,10 +284,10 @@ func (r *sender) refuse(m *message, err error) {
 			a.trouble.refuseFlow(c, err)
 		}
 		if m.overwrites != 0 { // its place was not taken: the old one must go, too
-			a.want.dirtyFlows[m.overwrites] = struct{}{}
+			a.want.touchFlow(m.overwrites)
 		}
 		if m.op == replaceFlow || m.again { // what is there under its cookie must go
-			a.want.dirtyFlows[m.hash()] = struct{}{}
+			a.want.touchFlow(m.hash())
 		}
 	case deleteFlow: // the next reading will find it again
 		delete(a.have.flows, m.hash())

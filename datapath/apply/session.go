@@ -103,16 +103,16 @@ const allTables = 0xff
 // message is one step of a plan.
 type message struct {
 	op     operation
-	table  uint8          // deleteFlow, replaceFlow: allTables or where the cookie was seen
-	cookie uint64         // of flows
-	flow   of.Packed      // addFlow, replaceFlow
-	group  of.PackedGroup // addGroup, modifyGroup
-	id     uint32         // of groups
-	stray  foundFlow      // removeFlow
+	table  uint8           // deleteFlow, replaceFlow: allTables or where the cookie was seen
+	again  bool            // addFlow: it is there already, but altered
+	id     uint32          // of groups
+	cookie uint64          // of flows
+	flow   of.Packed       // addFlow, replaceFlow
+	group  *of.PackedGroup // addGroup, modifyGroup
+	stray  *foundFlow      // removeFlow
 
 	key        uint64 // KeyHash of flow
 	overwrites uint64 // hash of the flow, not wanted any more, whose place an added one takes; 0 = none
-	again      bool   // addFlow: it is there already, but altered
 }
 
 func (m *message) hash() uint64 { return m.cookie & hashMask }

@@ -97,9 +97,9 @@ func (t *trouble) retry(d *desired) {
 		switch {
 		case k.kind != refusedFailure:
 		case k.group:
-			d.dirtyGroups[uint32(k.id)] = struct{}{}
+			d.touchGroup(uint32(k.id))
 		default:
-			d.dirtyFlows[k.id] = struct{}{}
+			d.touchFlow(k.id)
 		}
 	}
 	clear(t.flows)
@@ -109,7 +109,7 @@ func (t *trouble) retry(d *desired) {
 // retryFlows lets the flows that were refused be sent again.
 func (t *trouble) retryFlows(d *desired) {
 	for h := range t.flows {
-		d.dirtyFlows[h] = struct{}{}
+		d.touchFlow(h)
 	}
 	clear(t.flows)
 }
