@@ -39,6 +39,7 @@ func (a answers) register(r *admin.Registry) {
 	r.Handle(model.NodeCommandHealth, a.health)
 	r.Handle(model.NodeCommandAudit, a.audit)
 	r.Handle(model.NodeCommandInspect, a.inspect)
+	r.Handle(model.NodeCommandWays, a.ways)
 }
 
 var errNoSwitch = errors.New("no connection to the switch")

@@ -77,12 +77,14 @@ func TestT39_WorkloadsWithTheMTUOfEthernetAreToldWhatFits(t *testing.T) {
 		f.transfer(bob, alice, aliceIP, 1e6)
 	}
 	all(1438)
+	f.says(0, "check mtu -o table", `^FROM +alice +bob *$`, `^alice +- +1500$`, `^bob +1500 +-$`)
 	f.says(0, "check", `^warning: chassis/alice/interface/v-ns-alice: its MTU is 1500, but only packets of 1438 bytes fit into the tunnels$`)
 
 	// The underlay of one host has a smaller MTU: that counts for all.
 	f.on(f.Hosts()[1], "ovs-vsctl set interface br-phy mtu_request=1400")
 	f.eventuallyShows("ch show alice -o json", `"tunnelMTU": 1338`)
 	all(1338)
+	f.says(0, "check mtu", `^bob:$`, `^  - alice: 1400$`)
 
 	// A network with an MTU of its own, also between workloads of one host.
 	f.tpctl("ls add LS-C --mtu 1300")

@@ -1,7 +1,21 @@
 package model
 
+import "net/netip"
+
 // NodeCommandInspect asks a node for what `tpctl check` judges → NodeInspection.
 const NodeCommandInspect = "inspect"
+
+// NodeCommandWays asks a node to measure the ways to other chassis; args to: their tunnel addresses, with commas between them →
+// []NodeWay. It takes seconds where packets are lost.
+const NodeCommandWays = "ways"
+
+// NodeWay is the way from a node to the tunnel endpoint of another chassis.
+type NodeWay struct {
+	To netip.Addr `json:"to"`
+	// MTU is the largest IP packet that gets there in one piece, in bytes; 0: Error says why that is not known.
+	MTU   int    `json:"mtu,omitempty"`
+	Error string `json:"error,omitempty"`
+}
 
 // NodeInspection is what a node sees of its own host.
 type NodeInspection struct {

@@ -68,7 +68,8 @@ that fixes it:
   bindings without a port, ports that are bound nowhere, pins to chassis that are unknown or no gateways
   uniqueness keys in etcd that disagree with the objects (after edits by hand or a partial restore)
   chassis that are down, silent, behind, or whose switch refuses flows; watched tunnels (BFD) that are down
-  workloads with a larger MTU than fits into the tunnels, underlays with different MTUs
+  workloads with a larger MTU than fits into the tunnels, underlays with different MTUs, ways between hosts that carry less than
+  their devices (measured; tpctl check mtu shows the matrix)
   transmit checksum offload on interfaces of the userspace datapath; kernel parameters for untunnel
   clocks that differ by more than 1 s, certificates that end within 30 days
 
@@ -101,6 +102,7 @@ is an error left (with --strict, also for a warning), else 0.`,
 			return nil
 		},
 	})
+	c.AddCommand(a.checkMTUCommand())
 	c.Flags().BoolVar(&fix, "fix", false, "repair what is safe to repair")
 	c.Flags().BoolVar(&strict, "strict", false, "exit with 1 for warnings, too")
 	return c
@@ -119,6 +121,7 @@ func (a *app) check(ctx context.Context, st *store.Store, set settings) (*checki
 	}
 	c.chassis()
 	c.hosts(a.inspectAll(ctx, st, d))
+	c.ways(a.measureWays(ctx, st, d))
 	c.certificates()
 	slices.SortStableFunc(c.findings, func(x, y finding) int { return strings.Compare(string(x.Severity), string(y.Severity)) })
 	return c, nil
