@@ -88,6 +88,7 @@ func (d *desired) set(name string, flows []Flow, groups []of.PackedGroup, t *tro
 // want makes these the flows of an owner, and tells which claims are gone and which are new.
 func (o *owner) want(flows []Flow) (gone, fresh []*claim) {
 	old := o.flows
+	flows = slices.Clone(flows) // whoever made them may still look at them
 	slices.SortStableFunc(flows, func(a, b Flow) int { return cmp.Compare(a.Hash(), b.Hash()) })
 	o.flows = make([]*claim, 0, len(flows))
 	for i := range flows {

@@ -314,7 +314,7 @@ func bundles() *rapid.Generator[[]message] {
 		f := wish{rapid.IntRange(0, 3).Draw(t, "key"), rapid.IntRange(0, 2).Draw(t, "content")}.flow()
 		id := uint32(rapid.IntRange(1, 2).Draw(t, "group"))
 		g, _ := grp(id, rapid.IntRange(1, 2).Draw(t, "port")).Pack()
-		m := message{op: operation(rapid.IntRange(int(addGroup), int(deleteGroup)).Draw(t, "op")), id: id, group: &g,
+		m := message{op: operation(rapid.IntRange(int(addGroup), int(deleteGroup)).Draw(t, "op")), id: id, group: &g, stray: &foundFlow{},
 			flow: f.Packed, cookie: DefaultNamespace<<56 | f.Hash(), table: f.Table}
 		if rapid.Bool().Draw(t, "all tables") {
 			m.table = allTables
