@@ -47,13 +47,13 @@ func TestT52_T53_T55_TheTutorialsFileWorksAsWritten(t *testing.T) {
 	c.check(f.Host("alice").Type(c.ctx, nil, "tpctl ls add LS_A", "tpctl ls add LS-B", "tpctl lr add LR-central",
 		"tpctl lr link LR-central LS_A 10.20.1.1/24", "tpctl lr link LR-central LS-B 10.20.2.1/24", "tpctl lsp add LS-B lsp-bob 10.20.2.10 f2:01:00:00:00:02"))
 	for _, h := range c.Hosts() {
-		c.check(h.StartDaemonExactly(c.ctx, lab.TutorialDaemon()...))
+		c.check(h.StartDaemonExactly(c.ctx, c.here(lab.TutorialDaemon())...))
 		for _, folder := range []string{"/etc", "/opt", "/usr/bin"} {
 			c.overlay(h, folder)
 		}
 		c.on(h, "mount -t tmpfs tmpfs /var/lib")
 		c.on(h, "cp "+bin+"/tpcni /usr/bin/tpcni") // what a package does
-		_, err := h.Shell(c.ctx, strings.Replace(tutorialConf, "YOUR_ETCD_IP:PORT", "192.168.1.10:2379", 1))
+		_, err := h.Shell(c.ctx, strings.Replace(tutorialConf, "YOUR_ETCD_IP:PORT", c.Endpoints()[0], 1))
 		c.check(err)
 		c.on(h, "ln -s /usr/bin/tpcni /opt/cni/bin/tpcni")
 	}
@@ -155,7 +155,7 @@ func TestT53_TheMTUIsWhatFitsIntoTheTunnelAndIPv6NeedsNoIPv4(t *testing.T) {
 	for _, u := range []struct {
 		underlay lab.Underlay
 		mtu      int
-	}{{lab.UnderlayIPv4, 1438}, {lab.UnderlayIPv6, 1418}} {
+	}{{lab.UnderlayIPv4, tunnelMTU(netip.IPv4Unspecified())}, {lab.UnderlayIPv6, tunnelMTU(netip.IPv6Unspecified())}} {
 		t.Run(string(u.underlay), func(t *testing.T) {
 			c := newCNIFleet(t, lab.Config{Name: "cni-mtu-" + string(u.underlay), Underlay: u.underlay})
 			c.start()

@@ -143,7 +143,13 @@ func TestT36_T40_TheWholeOfSection2WithoutAnyIPv4Address(t *testing.T) {
 			}
 			f.tpctl("lnat add LR-edge1 float 2001:db8:20:2::10/128 dnat_and_snat 2001:db8:ffff::40")
 			f.tpctl("lnat add LR-edge2 float 2001:db8:20:2::10/128 dnat_and_snat 2001:db8:ffff::41")
-			floats(f, w[1], out, netip.MustParseAddr("2001:db8:ffff::40"), netip.MustParseAddr("2001:db8:ffff::41"))
+			first, second := netip.MustParseAddr("2001:db8:ffff::40"), netip.MustParseAddr("2001:db8:ffff::41")
+			if vxlan() { // it does not tell edges apart: only the first address works, which is said
+				floats(f, w[1], out, first)
+				f.eventuallyShows("ch show bob", "connections to "+second.String()+" are answered as from "+first.String())
+			} else {
+				floats(f, w[1], out, first, second)
+			}
 			noIPv4(f)
 		})
 	}

@@ -20,7 +20,7 @@ func TestT26_WithoutGatewayModeANodeOwnsNoPinnedRouter(t *testing.T) {
 	e := newEdged(t, "no-gateway", lab.TwoNIC, 1)
 	h := e.edge(1)
 	e.check(h.Type(e.ctx, nil, lab.TutorialEdgeBridge(e.layout)...))
-	e.check(h.StartDaemonExactly(e.ctx, lab.TutorialDaemon()...))
+	e.check(h.StartDaemonExactly(e.ctx, e.here(lab.TutorialDaemon())...))
 	e.check(h.Type(e.ctx, nil, lab.TutorialEdgePatch(1)...))
 	e.check(e.Host("alice").Type(e.ctx, nil, lab.TutorialEdgeNetwork(1)...))
 	const why = "which is not a gateway (start its daemon with GATEWAY=1)"
@@ -130,7 +130,7 @@ func TestT58_AChassisThatIsDeletedIsNoLongerWatched(t *testing.T) {
 		t.Errorf("alice watches in %d buckets", n)
 	}
 	e.check(e.edge(2).StopDaemon(e.ctx))
-	e.tpctl("ch del 192.168.1.13")
+	e.tpctl("ch del " + ip(e.edge(2)))
 	for _, h := range others {
 		e.eventually(h.Name()+" to forget edge 2", func() error {
 			if left := address.FindString(knows(h)); left != "" {

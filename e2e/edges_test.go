@@ -36,7 +36,7 @@ func newEdged(t *testing.T, name string, layout lab.Layout, edges int) *edged {
 	alice, bob := f.Host("alice"), f.Host("bob")
 	f.check(alice.Type(f.ctx, nil, lab.TutorialNetwork()...))
 	for _, h := range []*lab.Host{alice, bob} {
-		f.check(h.StartDaemonExactly(f.ctx, lab.TutorialDaemon()...))
+		f.check(h.StartDaemonExactly(f.ctx, f.here(lab.TutorialDaemon())...))
 		f.check(h.Type(f.ctx, nil, append(lab.TutorialWorkload(h.Name()), lab.TutorialTuning(h.Name())...)...))
 	}
 	var err error
@@ -106,7 +106,7 @@ func (e *edged) addEdge(n int) {
 // startEdge starts an edge's daemon.
 func (e *edged) startEdge(h *lab.Host) {
 	e.t.Helper()
-	e.check(h.StartDaemonExactly(e.ctx, lab.TutorialEdgeDaemon(e.layout)...))
+	e.check(h.StartDaemonExactly(e.ctx, e.here(lab.TutorialEdgeDaemon(e.layout))...))
 }
 
 // web and echo are the services at an address.
@@ -234,7 +234,7 @@ func TestT09_APinnedRouterWorksOnItsEdgeOnly(t *testing.T) {
 			}
 		}
 	}
-	capture, err := e.Host("alice").CaptureUnderlay(e.ctx, "udp port 6081")
+	capture, err := e.Host("alice").CaptureUnderlay(e.ctx, tunnels())
 	e.check(err)
 	_, err = e.a.Ping(e.ctx, e.far.Addrs()[0], 20*time.Millisecond, 5)
 	e.check(err)

@@ -208,7 +208,7 @@ func TestT29_AnEdgeThatCannotReachAHostSendsByWayOfTheOther(t *testing.T) {
 		}
 		return err
 	})
-	wire, err := e.edge(1).CaptureUnderlay(e.ctx, "udp port 6081 and host 192.168.1.13")
+	wire, err := e.edge(1).CaptureUnderlay(e.ctx, tunnels()+" and host "+ip(e.edge(2)))
 	e.check(err)
 	_, err = e.server.Ping(e.ctx, bobIP, 20*time.Millisecond, 10)
 	e.check(err)
@@ -227,7 +227,7 @@ func TestT29_WithoutRedirectAnEdgeThatCannotReachAHostDropsWhatIsForIt(t *testin
 	for n := range 2 {
 		h := e.edge(n + 1)
 		e.check(h.Type(e.ctx, nil, lab.TutorialEdgeBridge(e.layout)...))
-		e.check(h.StartDaemonExactly(e.ctx, append([]string{"ENABLE_REDIRECT=0"}, lab.TutorialEdgeDaemon(e.layout)...)...))
+		e.check(h.StartDaemonExactly(e.ctx, append([]string{"ENABLE_REDIRECT=0"}, e.here(lab.TutorialEdgeDaemon(e.layout))...)...))
 		e.check(h.Type(e.ctx, nil, lab.TutorialEdgePatch(n+1)...))
 		e.check(e.Host("alice").Type(e.ctx, nil, lab.TutorialEdgeNetwork(n+1)...))
 	}

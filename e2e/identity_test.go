@@ -63,7 +63,7 @@ func TestT04_TheSecondHostWithASystemIDIsRefusedByNameAndTouchesNothing(t *testi
 	f.check(alice.KillDaemon(f.ctx))
 	f.tpctl("ch del alice")
 	f.check(f.startBob("--interface", bob.Bridge()))
-	f.eventuallyShows("ch show", "ip  : 192.168.1.11")
+	f.eventuallyShows("ch show", "ip  : "+ip(f.Host("bob")))
 }
 
 func TestT18_T66_ADaemonTakesAListOfInterfacesAnAddressAndItsFolders(t *testing.T) {
@@ -73,7 +73,7 @@ func TestT18_T66_ADaemonTakesAListOfInterfacesAnAddressAndItsFolders(t *testing.
 	inRun := func(name string) string { return filepath.Join(bob.Dir(), "run", name) }
 	f.check(f.startBob("TUPLENET_RUNDIR=/run/elsewhere", "TUPLENET_OVSDB_PATH=/run/openvswitch/db.sock",
 		"--interface", "none0,"+bob.Bridge(), "-i", "2s", "-l", "/run/logs"))
-	f.eventuallyShows("ch show", "ip  : 192.168.1.11")
+	f.eventuallyShows("ch show", "ip  : "+ip(f.Host("bob")))
 	pid, err := os.ReadFile(inRun("elsewhere/tuplenet.pid"))
 	if err != nil || strings.TrimSpace(string(pid)) == "" {
 		t.Errorf("pid file %q, %v", pid, err)
@@ -93,8 +93,8 @@ func TestT18_T66_ADaemonTakesAListOfInterfacesAnAddressAndItsFolders(t *testing.
 	if _, err := os.Stat(inRun("elsewhere/tuplenet.pid")); !os.IsNotExist(err) {
 		t.Errorf("the pid file stays after a stop: %v", err)
 	}
-	f.check(f.startBob("--ip", "192.168.1.11"))
-	_, err = bob.Exec(f.ctx, filepath.Join(bin, "tuplenet"), "--ip", "192.168.1.11", "--host", f.Endpoints()[0])
+	f.check(f.startBob("--ip", ip(bob)))
+	_, err = bob.Exec(f.ctx, filepath.Join(bin, "tuplenet"), "--ip", ip(bob), "--host", f.Endpoints()[0])
 	f.refused(err, "another tuplenet", "tuplenet.pid")
 	f.check(bob.StopDaemon(f.ctx))
 	f.refused(f.startBob("--ip", "192.0.2.77"), "192.0.2.77")

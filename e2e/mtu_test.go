@@ -76,14 +76,15 @@ func TestT39_WorkloadsWithTheMTUOfEthernetAreToldWhatFits(t *testing.T) {
 		f.transfer(carol, alice, aliceIP6, 1e6)
 		f.transfer(bob, alice, aliceIP, 1e6)
 	}
-	all(1438)
+	fits := tunnelMTU(f.Hosts()[0].Addrs()[0])
+	all(fits)
 	f.says(0, "check mtu -o table", `^FROM +alice +bob *$`, `^alice +- +1500$`, `^bob +1500 +-$`)
-	f.says(0, "check", `^warning: chassis/alice/interface/v-ns-alice: its MTU is 1500, but only packets of 1438 bytes fit into the tunnels$`)
+	f.says(0, "check", `^warning: chassis/alice/interface/v-ns-alice: its MTU is 1500, but only packets of `+fmt.Sprint(fits)+` bytes fit into the tunnels$`)
 
 	// The underlay of one host has a smaller MTU: that counts for all.
 	f.on(f.Hosts()[1], "ovs-vsctl set interface br-phy mtu_request=1400")
-	f.eventuallyShows("ch show alice -o json", `"tunnelMTU": 1338`)
-	all(1338)
+	f.eventuallyShows("ch show alice -o json", fmt.Sprintf(`"tunnelMTU": %d`, fits-100))
+	all(fits - 100)
 	f.says(0, "check mtu", `^bob:$`, `^  - alice: 1400$`)
 
 	// A network with an MTU of its own, also between workloads of one host.
@@ -150,7 +151,7 @@ func TestT39_ThoseOutsideAreToldWhatFitsInside(t *testing.T) {
 	e.tpctl("lnat add LR-edge1 float 10.20.1.10/32 dnat 192.168.1.40")
 	float := netip.MustParseAddr("192.168.1.40")
 	e.reach(e.far, float)
-	e.told(e.far, float, 1438)
+	e.told(e.far, float, tunnelMTU(e.edge(1).Addrs()[0]))
 	_, err := e.far.Exec(e.ctx, "ip", "route", "flush", "cache")
 	e.check(err)
 	e.uploads(e.far, e.a, aliceIP, float)
@@ -177,7 +178,7 @@ func TestT39_ThoseOutsideAreToldWhatFitsInsideByIPv6(t *testing.T) {
 	far, float := f.Outside().Far, netip.MustParseAddr("2001:db8:ffff::40")
 	f.reach(w, far.Addrs()[1])
 	f.reach(far, float)
-	f.told(far, float, 1438)
+	f.told(far, float, tunnelMTU(edge.Addrs()[0]))
 	_, err = far.Exec(f.ctx, "ip", "-6", "route", "flush", "cache")
 	f.check(err)
 	f.uploads(far, w, aliceIP6, float)

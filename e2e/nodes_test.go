@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +53,7 @@ func TestT08_ADistributedRouterRoutesOnTheHostOfTheSender(t *testing.T) {
 	near := f.workload(alice, "ns-near", "lsp-near", "f2:01:00:00:00:30", "10.20.2.1", "2001:db8:20:2::1", "10.20.2.30/24", "2001:db8:20:2::30/64")
 	a := f.Workload("ns-alice")
 	f.reach(a, near.Addrs()...)
-	wire, err := alice.CaptureUnderlay(f.ctx, "udp port 6081")
+	wire, err := alice.CaptureUnderlay(f.ctx, tunnels())
 	f.check(err)
 	f.transfer(a, near, near.Addrs()[0], 2e6)
 	f.transfer(near, a, aliceIP6, 2e6)
@@ -143,93 +142,4 @@ func expectFrame(fd int, payload []byte) error {
 			return nil
 		}
 	}
-}
-
-func TestX15_NodesWhoseAddressesAreGivenByTheNetworkAreFollowedWhenItIsRenumbered(t *testing.T) {
-	f := newBareFleet(t, lab.Config{Name: "h8-slaac", Underlay: lab.UnderlayIPv6})
-	// A router of the underlay's owner: a namespace whose interface is a port of the bridge of bob's underlay.
-	bob := f.Host("bob")
-	owner, err := bob.AddWorkload(f.ctx, lab.WorkloadConfig{Name: "owner", Unplugged: true, MTU: 1500})
-	f.check(err)
-	f.on(bob, "ovs-vsctl add-port "+bob.Bridge()+" v-owner")
-	for _, h := range f.Hosts() {
-		conf := "/proc/sys/net/ipv6/conf/" + h.Bridge()
-		if _, err := h.Shell(f.ctx, fmt.Sprintf("echo 2 >%[1]s/accept_ra && echo 1 >%[1]s/autoconf && ip -6 addr flush dev %[2]s scope global", conf, h.Bridge())); err != nil {
-			t.Fatal(err)
-		}
-	}
-	first, second := netip.MustParsePrefix("2001:db8:a::/64"), netip.MustParsePrefix("2001:db8:b::/64")
-	f.advertise(owner, map[netip.Prefix]uint32{first: 3600})
-	f.nodesHave(first)
-	for _, h := range f.Hosts() {
-		f.daemon(h)
-	}
-	f.eventuallyShows("ch show", "2001:db8:a:")
-	a, b := f.routed()
-	f.transfer(a, b, bobIP, 2e6)
-
-	// Renumbering: the old prefix is not preferred any more (RFC 4862 section 5.5.4), then it is gone.
-	f.advertise(owner, map[netip.Prefix]uint32{first: 0, second: 3600})
-	f.nodesHave(second)
-	f.eventually("the new addresses in `tpctl ch show`", func() error {
-		out, err := f.Tpctl(f.ctx, "ch", "show")
-		if err == nil && (strings.Count(out, "2001:db8:b:") != 2 || strings.Contains(out, "2001:db8:a:")) {
-			err = errorf("it says:\n%s", out)
-		}
-		return err
-	})
-	for _, h := range f.Hosts() {
-		if _, err := h.Shell(f.ctx, "ip -6 -o addr show dev "+h.Bridge()+" to "+first.String()+" | while read -r _ _ _ a _; do ip -6 addr del $a dev "+h.Bridge()+"; done"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f.reach(a, bobIP, bobIP6)
-	f.reach(b, aliceIP, aliceIP6)
-	f.transfer(a, b, bobIP, 2e6)
-	f.transfer(b, a, aliceIP6, 2e6)
-}
-
-// nodesHave waits until every host has made itself an address of a prefix, and sends its tunnels that way.
-func (f *fleet) nodesHave(prefix netip.Prefix) {
-	f.t.Helper()
-	for _, h := range f.Hosts() {
-		f.eventually("an address of "+prefix.String()+" on "+h.Name(), func() error {
-			out, err := h.Exec(f.ctx, "ip", "-6", "-o", "addr", "show", "dev", h.Bridge(), "to", prefix.String(), "-tentative")
-			if err == nil && !strings.Contains(out, "inet6") {
-				err = errorf("it has %q", out)
-			}
-			return err
-		})
-		f.check(h.RouteTunnels(f.ctx, prefix))
-	}
-}
-
-// advertise sends one router advertisement (RFC 4861 section 4.2), which makes nobody its default router, with the
-// preferred lifetime in seconds of each prefix.
-func (f *fleet) advertise(from *lab.Workload, prefixes map[netip.Prefix]uint32) {
-	f.t.Helper()
-	message := []byte{134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} // the kernel fills in the checksum
-	for p, preferred := range prefixes {
-		option := append([]byte{3, 4, byte(p.Bits()), 0xc0}, binary.BigEndian.AppendUint32(nil, 7200)...)
-		option = append(binary.BigEndian.AppendUint32(option, preferred), 0, 0, 0, 0)
-		message = append(append(message, option...), p.Addr().AsSlice()...)
-	}
-	f.eventually("a router advertisement to be sent", func() error {
-		return from.InNet(func() error {
-			i, err := net.InterfaceByName("eth0")
-			if err != nil {
-				return err
-			}
-			fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
-			if err != nil {
-				return err
-			}
-			defer unix.Close(fd)
-			if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255); err != nil {
-				return err
-			}
-			allNodes := netip.MustParseAddr("ff02::1").As16()
-			return unix.Sendto(fd, message, 0, &unix.SockaddrInet6{Addr: allNodes, ZoneId: uint32(i.Index)})
-		})
-	})
 }

@@ -236,9 +236,9 @@ func TestT57_KernelParametersOfUntunnelThatOthersChangeAreSetAgain(t *testing.T)
 func TestT68_AnAuditOfEdgesFindsNothingWithoutACause(t *testing.T) {
 	t.Parallel()
 	e := withEdges(t, "obs-edge", 2)
-	daemons := map[*lab.Host][]string{e.Host("alice"): lab.TutorialDaemon(), e.Host("bob"): lab.TutorialDaemon()}
+	daemons := map[*lab.Host][]string{e.Host("alice"): e.here(lab.TutorialDaemon()), e.Host("bob"): e.here(lab.TutorialDaemon())}
 	for n := range 2 {
-		daemons[e.edge(n+1)] = lab.TutorialEdgeDaemon(e.layout)
+		daemons[e.edge(n+1)] = e.here(lab.TutorialEdgeDaemon(e.layout))
 	}
 	for h, args := range daemons {
 		e.check(h.KillDaemon(e.ctx))

@@ -22,7 +22,7 @@ func TestT22_AddressesAreResolvedOnTheHostItself(t *testing.T) {
 	}
 	a := f.workload(f.Hosts()[0], "w1", "p1", "f2:01:00:00:00:11", "", "", "10.1.0.1/24", "2001:db8:1::1/64")
 	b := f.workload(f.Hosts()[1], "w2", "p2", "f2:01:00:00:00:12", "", "", "10.1.0.2/24", "2001:db8:1::2/64")
-	wire, err := f.Hosts()[0].CaptureUnderlay(f.ctx, "udp port 6081")
+	wire, err := f.Hosts()[0].CaptureUnderlay(f.ctx, tunnels())
 	f.check(err)
 	f.reach(a, netip.MustParseAddr("10.1.0.2"), netip.MustParseAddr("2001:db8:1::2"))
 	f.transfer(a, b, netip.MustParseAddr("10.1.0.2"), 1e6)
@@ -65,27 +65,54 @@ func TestT23_TheRouterAnswersAndShowsInTraceroute(t *testing.T) {
 	}
 }
 
-func TestT24_X14_OnlyGeneveBetweenHostsCrossesTheUnderlay(t *testing.T) {
-	f := newFleet(t, lab.Config{Name: "geneve"})
+func TestT24_T25_X14_OnlyTunnelsBetweenHostsCrossTheUnderlay(t *testing.T) {
+	f := newFleet(t, lab.Config{Name: "wire"})
 	a, b := f.routed()
+	f.onlyTunnels(func() {
+		f.transfer(a, b, bobIP, 1e5)
+		f.transfer(a, b, bobIP6, 1e5)
+	}, vxlan())
+}
+
+// onlyTunnels captures everything on the underlay of the first host meanwhile: between the addresses of hosts there are packets of
+// the one encapsulation, and nothing else.
+func (f *fleet) onlyTunnels(meanwhile func(), byVXLAN bool) {
+	f.t.Helper()
 	wire, err := f.Hosts()[0].CaptureUnderlay(f.ctx, "not arp and not icmp6")
 	f.check(err)
-	f.transfer(a, b, bobIP, 1e5)
-	f.transfer(a, b, bobIP6, 1e5)
+	meanwhile()
 	text, err := wire.Stop(f.ctx)
 	f.check(err)
-	if !regexp.MustCompile(`Geneve.*options \[class .*\(0xffee\).*type 0x80.* len 12`).MatchString(text) {
-		t.Errorf("no Geneve option of class 0xffee in the capture:\n%.1500s", text)
+	header, port := `Geneve.*options \[class .*\(0xffee\).*type 0x80.* len 12`, "6081"
+	if byVXLAN {
+		header, port = `VXLAN, flags \[I\] \(0x08\), vni \d+`, "4789"
 	}
-	outer := regexp.MustCompile(`(?m)^    (192\.168\.1\.1[01]\.\d+ > 192\.168\.1\.1[01]\.6081)`)
-	if n := len(outer.FindAllString(text, -1)); n == 0 {
-		t.Errorf("no tunnel packet between the hosts:\n%.1500s", text)
+	if !regexp.MustCompile(header).MatchString(text) {
+		f.t.Errorf("no header %q in the capture:\n%.1500s", header, text)
 	}
-	// Packets begin at the left margin with their Ethernet addresses; what a tunnel carries is indented.
-	for _, line := range regexp.MustCompile(`(?m)^[0-9a-f:]{17} > [0-9a-f:]{17}.*`).FindAllString(text, -1) {
-		if strings.Contains(line, "f2:01:00:00:00:0") {
-			t.Errorf("a workload's address in clear on the underlay: %s", line)
+	ours := map[string]bool{}
+	for _, h := range f.Hosts() {
+		for _, a := range h.Addrs() {
+			ours[a.String()] = true
 		}
+	}
+	v6only := f.Config().Underlay == lab.UnderlayIPv6
+	// Packets begin at the left margin with their Ethernet addresses. What a tunnel carries has some, too, indented only in Geneve.
+	text = regexp.MustCompile(`(VXLAN, flags .*)\n`).ReplaceAllString(text, "$1 ")
+	ends := regexp.MustCompile(`([0-9a-f.:]+)\.(\d+) > ([0-9a-f.:]+)\.(\d+): `)
+	packets := regexp.MustCompile(`(?m)^[0-9a-f:]{17} > [0-9a-f:]{17}`).Split(text, -1)[1:]
+	for _, p := range packets {
+		outer, _, _ := strings.Cut(p, header[:5])
+		m := ends.FindStringSubmatch(outer)
+		if m == nil || !ours[m[1]] || !ours[m[3]] || m[4] != port || v6only && !strings.Contains(p, "ethertype IPv6") {
+			f.t.Fatalf("a packet that is no tunnel's between hosts: %.400s", p)
+		}
+		if strings.Contains(outer, "f2:01:00:00:00:0") || v6only && strings.Contains(outer, "ethertype IPv4") {
+			f.t.Fatalf("a workload's address, or IPv4, in clear on the underlay: %.400s", p)
+		}
+	}
+	if len(packets) == 0 {
+		f.t.Error("no packet was captured")
 	}
 }
 

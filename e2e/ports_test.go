@@ -63,7 +63,7 @@ func TestT07_NothingIsLeftOfADeletedNetwork(t *testing.T) {
 	var before map[string]float64
 	f.eventually("alice to know of bob", func() error {
 		before = f.ages(f.Hosts()[0])
-		if !strings.Contains(fmt.Sprint(before), "tun_src=192.168.1.11") {
+		if !strings.Contains(fmt.Sprint(before), "_src="+ip(f.Hosts()[1])) {
 			return errors.New("no flow names his address")
 		}
 		return nil

@@ -55,7 +55,7 @@ func TestT58_ADeletedChassisStaysAwayAndALivingOneComesBack(t *testing.T) {
 	f := newFleet(t, lab.Config{Name: "chassis"})
 	a, _ := f.routed()
 	f.check(f.Hosts()[1].Kill(f.ctx))
-	f.tpctl("ch del 192.168.1.11")
+	f.tpctl("ch del " + ip(f.Host("bob")))
 	if out := f.tpctl("ch show"); strings.Contains(out, "bob:") || !strings.Contains(out, "alice:") {
 		t.Errorf("after `ch del`:\n%s", out)
 	}

@@ -150,7 +150,7 @@ func headersOf(b []byte) (text string, answer, ok bool) {
 		case *layers.TCP:
 			parts = append(parts, fmt.Sprintf("tcp_src=%d tcp_dst=%d", l.SrcPort, l.DstPort))
 		case *layers.UDP:
-			if l.DstPort == 6081 {
+			if l.DstPort == 6081 || l.DstPort == 4789 {
 				return "", false, false // in a tunnel
 			}
 			parts = append(parts, fmt.Sprintf("udp_src=%d udp_dst=%d", l.SrcPort, l.DstPort))

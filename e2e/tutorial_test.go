@@ -16,7 +16,7 @@ func TestT21_TheTutorialTypedAsWrittenJoinsTwoHosts(t *testing.T) {
 	alice, bob := f.Host("alice"), f.Host("bob")
 	f.check(alice.Type(f.ctx, nil, lab.TutorialNetwork()...))
 	for _, h := range f.Hosts() {
-		f.check(h.StartDaemonExactly(f.ctx, lab.TutorialDaemon()...))
+		f.check(h.StartDaemonExactly(f.ctx, f.here(lab.TutorialDaemon())...))
 		f.check(h.Type(f.ctx, nil, append(lab.TutorialWorkload(h.Name()), lab.TutorialTuning(h.Name())...)...))
 	}
 	a, err := alice.Adopt("ns-alice")
@@ -38,7 +38,7 @@ func TestT21_TheTutorialTypedAsWrittenJoinsTwoHosts(t *testing.T) {
 	f.eventuallyShows("lsp show LS-A lsp-alice", "chassis: alice")
 	f.eventuallyShows("lsp show LS-B", "chassis: bob")
 	for command, want := range map[string][]string{
-		"ch show":  {"alice:", "ip  : 192.168.1.10", "bob:", "ip  : 192.168.1.11"},
+		"ch show":  {"alice:", "ip  : " + ip(alice), "bob:", "ip  : " + ip(bob)},
 		"lrp show": {"LR-central_to_LS-A", "LR-central_to_LS-B"},
 		"lsp show": {"lsp-alice", "lsp-bob", "LS-A_to_LR-central", "f2:01:00:00:00:02"},
 	} {

@@ -39,7 +39,7 @@ func TestT57_C04_UntunnelLeavesThroughTheHostAndReturnsThroughTheEdge(t *testing
 	e.reach(e.a, e.server.Addrs()[0])
 	// The host has a way to the far subnet, as the tutorial's hosts have.
 	e.on(e.Host("alice"), "ip route add default via 192.168.1.1")
-	e.untunneled(outing{from: e.a, ip: aliceIP, to: e.server, dst: e.server.Addrs()[0], args: lab.TutorialDaemon()}, e.far)
+	e.untunneled(outing{from: e.a, ip: aliceIP, to: e.server, dst: e.server.Addrs()[0], args: e.here(lab.TutorialDaemon())}, e.far)
 	e.reach(e.a, bobIP)
 	e.transfer(e.a, e.b, bobIP, 1<<20)
 }
@@ -136,7 +136,7 @@ func (e *edged) passes(o outing, far *lab.Workload, inClear bool) {
 		if !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "\t") {
 			tunnel = false
 		}
-		tunnel = tunnel || strings.Contains(line, "Geneve")
+		tunnel = tunnel || strings.Contains(line, "Geneve") || strings.Contains(line, "VXLAN")
 		if strings.Contains(line, o.ip.String()+".") && strings.Contains(line, "> "+o.dst.String()+".") {
 			clear, tunnelled = clear || !tunnel, tunnelled || tunnel
 		}

@@ -24,6 +24,7 @@ wget:wget
 busybox-static:busybox
 isc-dhcp-client:dhclient
 ndisc6:rdisc6
+radvd:radvd
 nfdump:nfcapd
 docker.io:dockerd
 containernetworking-plugins:/usr/lib/cni/bridge

@@ -139,6 +139,18 @@ func viewChassis(c *model.Chassis, live map[string]store.Identity, status map[st
 	return v
 }
 
+// encapsText says what others may send to a chassis, if that is not just Geneve, and what does not work by VXLAN.
+func encapsText(encaps []model.Encap) string {
+	if len(encaps) == 0 || len(encaps) == 1 && encaps[0] == model.EncapGeneve {
+		return ""
+	}
+	text := joinText(encaps)
+	if encaps[0] == model.EncapVXLAN {
+		text += " (no redirect, no forwarding after a port has moved, no return through several edges, no live trace)"
+	}
+	return text
+}
+
 func listChassis(snap *store.Snapshot, live map[string]store.Identity, status map[string]*model.Status, name string) listing {
 	out := listing{columns: []string{"NAME", "STATE", "IPS", "ENCAPS", "HOSTNAME", "GATEWAY", "APPLIED", "PROBLEMS", "IPFIX-DOMAIN", "MTU"}, broken: brokenOf(snap, "", name)}
 	for _, c := range snap.Chassis() {
@@ -148,6 +160,9 @@ func listChassis(snap *store.Snapshot, live map[string]store.Identity, status ma
 		v := viewChassis(c, live, status)
 		e := entry{name: c.Name, view: v}
 		e.fields = append(addressFields(c.IPs), field{"tick", strconv.FormatUint(c.Tick, 10)})
+		if encaps := encapsText(c.Encaps); encaps != "" {
+			e.fields = append(e.fields, field{"encaps", encaps})
+		}
 		if v.Behind != "" {
 			e.fields = append(e.fields, field{"behind", v.Behind})
 		}

@@ -136,17 +136,21 @@ func (d *Deployment) forget() {
 		f.isolate(d.down)
 		n := &node{facts: f}
 		d.nodes[name] = n
-		from := map[netip.Addr]uint32{}
+		at := sim.Node{Open: func() (*sim.Switch, error) { return d.open(n) }, Tunnel: f.Node.TunnelPort, VXLAN: f.Node.VXLANPort,
+			From: map[netip.Addr]uint32{}, FromVXLAN: map[netip.Addr]uint32{}, IPs: f.Node.IPs}
 		for other, w := range f.Watched {
 			if c := d.chassisOf(other); c != nil {
+				from := at.From
+				if w.Encap == model.EncapVXLAN {
+					from = at.FromVXLAN
+				}
 				for _, ip := range c.IPs {
 					from[ip] = w.OFPort
 				}
 			}
 		}
-		at := sim.Node{Open: func() (*sim.Switch, error) { return d.open(n) }, Tunnel: f.Node.TunnelPort, From: from, IPs: f.Node.IPs}
 		if d.down[name] {
-			at.Tunnel, at.IPs = 0, nil
+			at.Tunnel, at.VXLAN, at.IPs = 0, 0, nil
 		}
 		d.net[name] = at
 	}
@@ -166,7 +170,7 @@ func (d *Deployment) open(n *node) (*sim.Switch, error) {
 	for name, port := range f.Interfaces {
 		e.Set(memo.Key{Kind: compile.KindInterface, ID: name}, compile.Interface{OFPort: port})
 	}
-	tunnels := []uint32{f.Node.TunnelPort}
+	tunnels := []uint32{f.Node.TunnelPort, f.Node.VXLANPort}
 	for name, w := range f.Watched {
 		e.Set(memo.Key{Kind: compile.KindWatched, ID: name}, w)
 		tunnels = append(tunnels, w.OFPort)

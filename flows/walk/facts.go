@@ -27,13 +27,15 @@ const (
 	madeTunnel    = 1
 	madeWatched   = 2
 	madeInterface = 1001
+	madeVXLAN     = 65000 // above all others
 )
 
 // Bytes that Geneve with its one option adds to an IP packet: outer IP, UDP, Geneve, option header and option, inner
-// Ethernet header (RFC 8926 section 3.4).
+// Ethernet header (RFC 8926 section 3.4). VXLAN (RFC 7348) has no option.
 const (
 	overheadIPv4 = 20 + 8 + 8 + 4 + 8 + 14
 	overheadIPv6 = 40 + 8 + 8 + 4 + 8 + 14
+	optionBytes  = 4 + 8
 )
 
 // defaultUnderlayMTU is that of Ethernet.
@@ -43,11 +45,18 @@ const defaultUnderlayMTU = 1500
 // settings of its daemon those by default.
 func (d *Deployment) makeUp(c *model.Chassis) Facts {
 	f := Facts{Interfaces: map[string]uint32{}, Watched: map[string]compile.Watched{}}
-	f.Node = compile.Node{Chassis: c.Name, IPs: c.IPs, TunnelPort: madeTunnel, Gateway: c.Gateway, Redirect: true}
-	f.Node.TunnelMTU = max(0, d.underlayMTU-overheadIPv6)
+	f.Node = compile.Node{Chassis: c.Name, IPs: c.IPs, Encaps: c.Encaps, TunnelPort: madeTunnel, Gateway: c.Gateway, Redirect: true}
+	overhead := overheadIPv6
 	if len(c.IPs) > 0 && c.IPs[0].Is4() {
-		f.Node.TunnelMTU = max(0, d.underlayMTU-overheadIPv4)
+		overhead = overheadIPv4
 	}
+	if d.offered[model.EncapVXLAN] {
+		f.Node.VXLANPort = madeVXLAN
+		if !d.offered[model.EncapGeneve] {
+			overhead -= optionBytes
+		}
+	}
+	f.Node.TunnelMTU = max(0, d.underlayMTU-overhead)
 	for i, port := range d.bound[c.Name] {
 		f.Interfaces[port] = madeInterface + uint32(i)
 	}
@@ -57,7 +66,7 @@ func (d *Deployment) makeUp(c *model.Chassis) Facts {
 	}
 	for i, other := range others {
 		if o := d.chassisOf(other); other != c.Name && sharesFamily(c.IPs, o.IPs) {
-			f.Watched[other] = compile.Watched{OFPort: madeWatched + uint32(i)}
+			f.Watched[other] = compile.Watched{OFPort: madeWatched + uint32(i), Encap: model.WatchEncap(c.Encaps, o.Encaps)}
 		}
 	}
 	return f

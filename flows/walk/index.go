@@ -14,6 +14,7 @@ type index struct {
 	sorted      []model.Object // by their refs
 	chassis     []string
 	gateways    []string
+	offered     map[model.Encap]bool  // by any chassis
 	endpoints   map[netip.Addr]string // tunnel address → chassis
 	ports       map[string]*model.LogicalSwitchPort
 	routerPorts map[string]*model.LogicalRouterPort
@@ -32,6 +33,7 @@ type portKey struct {
 
 func newIndex(objects map[model.Ref]model.Object) index {
 	x := index{
+		offered:   map[model.Encap]bool{},
 		endpoints: map[netip.Addr]string{}, ports: map[string]*model.LogicalSwitchPort{}, routerPorts: map[string]*model.LogicalRouterPort{},
 		bySwitch: map[string][]*model.LogicalSwitchPort{}, bound: map[string][]string{}, keys: map[portKey]string{}, devices: map[uint64]model.Ref{},
 		nat: map[string][]*model.NATRule{},
@@ -65,6 +67,9 @@ func newIndex(objects map[model.Ref]model.Object) index {
 }
 
 func (x *index) addChassis(c *model.Chassis) {
+	for _, e := range c.Encaps {
+		x.offered[e] = true
+	}
 	x.chassis = append(x.chassis, c.Name)
 	if c.Gateway {
 		x.gateways = append(x.gateways, c.Name)

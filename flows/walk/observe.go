@@ -73,6 +73,9 @@ func (d *Deployment) Observe(from, chassis string, frame sim.Packet, seen map[st
 			if next == "" || !take(next, at, func(first Sighting) bool { return d.sentBy(e.chassis, &first.Packet) }) {
 				lost := d.lost(a)
 				lost.Why = fmt.Sprintf("sent to chassis %s, which did not see it", lost.Port)
+				if vxlan := pipeline.ToVXLAN.Sub; !s.Packet.Get(vxlan.Field).And(vxlan.Mask()).IsZero() {
+					lost.Why = fmt.Sprintf("sent to chassis %s by VXLAN, which has no room for the trace's mark: what becomes of it there is not seen", lost.Port)
+				}
 				r.Forward.Ends = append(r.Forward.Ends, lost)
 			}
 		}
@@ -145,7 +148,7 @@ func (d *Deployment) observedEnds(leg *Leg, hop int, frame *sim.Packet, steps []
 			switch a := a.(type) {
 			case of.Output:
 				port, in := a.Port, uint32(s.Packet.Get(of.InPort).Lo)
-				if port == facts.Node.TunnelPort || port == in { // told already; never back to where it came from
+				if port == facts.Node.TunnelPort || port == facts.Node.VXLANPort || port == in { // told already; never back to where it came from
 					continue
 				}
 				if port == of.PortInPort {

@@ -262,7 +262,7 @@ func (d *Deployment) portAt(chassis string, ofport uint32) string {
 		}
 	}
 	switch ofport {
-	case f.Node.TunnelPort:
+	case f.Node.TunnelPort, f.Node.VXLANPort:
 		return "the tunnel"
 	case f.Node.HostPort:
 		return "the host's stack"
