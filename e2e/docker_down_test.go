@@ -71,6 +71,16 @@ func (d *docked) measure(h *lab.Host, all []asked, limit func(a asked) time.Dura
 	return failed
 }
 
+// refused measures commands of which some have to be refused, in those words, and the others succeed. None has to wait.
+func (d *docked) refused(h *lab.Host, all []asked, words map[string]string) {
+	d.t.Helper()
+	for what, err := range d.measure(h, all, quick) {
+		if word := words[what]; word == "" && err != nil || word != "" && (err == nil || !strings.Contains(err.Error(), word)) {
+			d.t.Errorf("%s: %v, want %q", what, err, word)
+		}
+	}
+}
+
 // quick is the limit of a command that does not have to wait for a plugin that is gone for good.
 func quick(asked) time.Duration { return hang }
 

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -104,7 +103,8 @@ func (d *docked) pluginDies() {
 	alice, bob := d.engines()[0], d.engines()[1]
 	d.sharedNetwork()
 	b := d.container(bob, "pb", "web")
-	calls := d.newBetween(alice)
+	d.calls = d.newBetween(alice)
+	calls := d.calls
 	d.docker(alice, "network", "create", "-d", "between", "-o", "tuplenet.switch=web", "--subnet=10.20.4.0/24", "--ip-range=10.20.4.128/26", "--gateway=10.20.4.1", "half")
 	again := func() bool {
 		d.killPlugin(alice)
@@ -143,21 +143,26 @@ func (d *docked) garbage(calls *between, alive *container) {
 	alice := d.engines()[0]
 	// The calls that remove a container never come: the engine has forgotten it, the store and the switch have not.
 	lose := func() bool { return true }
-	for _, by := range []string{"the command", "the start"} {
+	for _, by := range []string{"the command", "the start", "the start before the engine's"} {
 		a := d.container(alice, "pa", "half")
 		calls.before(lose, "Leave", "DeleteEndpoint")
 		a.remove()
 		if left, err := d.trace(alice); err != nil || left == "" {
 			d.t.Fatalf("there is no garbage to collect: %v", err)
 		}
-		if by == "the command" {
-			out := d.on(alice, filepath.Join(bin, "tpcnm")+" gc -quiet 1s -config "+filepath.Join(alice.Dir(), "etc", "tpcnm.json"))
-			if !strings.HasPrefix(out, "removed endpoint ") {
+		switch by {
+		case "the command":
+			if out := d.collect(alice); !strings.HasPrefix(out, "removed endpoint ") {
 				d.t.Errorf("tpcnm gc says %q", out)
 			}
-		} else {
+		case "the start":
 			d.killPlugin(alice)
 			d.startPlugin(alice, localScope, "-quiet", "1s")
+		default: // as when the host starts
+			d.stopEngine(alice)
+			d.killPlugin(alice)
+			d.startPlugin(alice, localScope, "-quiet", "1s")
+			d.againEngine(alice)
 		}
 		d.eventually("garbage collected by "+by, func() error { return d.onlyLeft(alive) })
 	}
@@ -167,8 +172,14 @@ func (d *docked) garbage(calls *between, alive *container) {
 	if out, err := d.tryDocker(alice, "run", "--rm", "--net", "half", "tiny", "/bin/sleep", "0"); err == nil {
 		d.t.Errorf("a container runs whose Join failed: %s", out)
 	}
-	d.on(alice, filepath.Join(bin, "tpcnm")+" gc -quiet 1s -config "+filepath.Join(alice.Dir(), "etc", "tpcnm.json"))
+	d.collect(alice)
 	d.check(d.onlyLeft(alive))
+}
+
+// collect runs `tpcnm gc` on a host and returns what it says.
+func (d *docked) collect(h *lab.Host) string {
+	d.t.Helper()
+	return d.on(h, filepath.Join(bin, "tpcnm")+" gc -quiet 1s -config "+filepath.Join(h.Dir(), "etc", "tpcnm.json"))
 }
 
 // echo sends back, in the container, what comes to a port of TCP and to one of UDP, until hush is called.
@@ -234,29 +245,23 @@ func (d *docked) othersDie() {
 	d.startEngine(bob)
 	d.sharedNetwork()
 	a, b := d.container(alice, "oa", "web"), d.container(bob, "ob", "web")
-	refusedWithin := func(what, word string) {
-		d.t.Helper()
-		begin := time.Now()
-		_, err := d.tryDocker(alice, "run", "--rm", "--net", "web", "tiny", "/bin/sleep", "0")
-		if err == nil || !strings.Contains(err.Error(), word) {
-			d.t.Errorf("%s: docker run: %v", what, err)
-		}
-		d.t.Logf("%s: docker run was refused after %v", what, time.Since(begin).Round(time.Millisecond))
-	}
-
+	asked := d.questions(alice, "web", "-daemon")
 	d.check(alice.KillDaemon(d.ctx))
 	a.pings(b.addresses()...)
-	refusedWithin("no daemon on the host", "is its daemon (tuplenet) running?")
+	d.refused(alice, asked, map[string]string{"docker run": "is its daemon (tuplenet) running?"})
 	gone := d.container(bob, "gone", "web")
 	gone.remove()
 	d.daemon(alice)
+	d.docker(alice, "network", "rm", "new-daemon", "spare1-daemon")
 
+	asked = d.questions(alice, "web", "-etcd")
 	d.check(d.StopEtcd(d.ctx, unix.SIGKILL))
 	a.pings(b.addresses()...)
-	refusedWithin("no etcd", "store unreachable at")
+	d.refused(alice, asked, map[string]string{"docker run": "store unreachable at", "docker network create": "store unreachable at"})
 	b.remove() // its port in the store is deleted when there is a store again
 	d.check(d.StartEtcd(d.ctx))
-	d.eventually("the port of a container that went without etcd to go", func() error { return d.onlyLeft(a) })
+	d.eventually("the ports of containers that went without etcd to go", func() error { return d.onlyLeft(a) })
+	d.docker(alice, "network", "rm", "spare1-etcd")
 
 	b = d.container(bob, "ob", "web")
 	to := b.addresses()[0]

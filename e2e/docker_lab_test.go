@@ -35,8 +35,9 @@ const hang = 30 * time.Second
 // docked is the tutorial's fleet with one edge, and engines on alice and bob.
 type docked struct {
 	*edged
-	image string // a tar file
-	run   int    // counts the starts of engines: each has its own data
+	image string   // a tar file
+	run   int      // counts the starts of engines: each has its own data
+	calls *between // of the engine on alice, for networks of that driver
 	// patience is how long a command of docker may take, if it is not hang: while a machine is busy with fifty of them.
 	patience time.Duration
 }

@@ -87,6 +87,7 @@ func (d *docked) clusterStore() {
 		d.startPlugin(h, nil)
 		d.startEngine(h, "--cluster-store=etcd://192.168.1.10:4001", "--cluster-advertise="+h.Addrs()[0].String()+":2376")
 	})
+	d.calls = d.newBetween(alice)
 	d.docker(alice, dockerNetwork...)
 	id := d.docker(bob, "network", "inspect", "-f", "{{.Id}} {{.Scope}}", "tp-docker-net1")
 	id, scope, _ := strings.Cut(id, " ")
@@ -109,7 +110,7 @@ func (d *docked) clusterStore() {
 		d.t.Errorf("the MAC asked for is not that of %s", link)
 	}
 	d.docker(alice, "network", "create", "-d", "tuplenet", "--ipv6", "--subnet=10.20.6.0/24", "--gateway=10.20.6.1",
-		"--subnet=2001:db8:20:6::/64", "--gateway=2001:db8:20:6::1", "-o", "com.docker.network.driver.mtu=1300", "six")
+		"--subnet=2001:db8:20:6::/64", "--gateway=2001:db8:20:6::1", "-o", "com.docker.network.driver.mtu=1300", "-o", "tuplenet.routes=192.0.2.0/24=10.20.6.9", "six")
 	a6, b6 := d.container(alice, "ca6", "six"), d.container(bob, "cb6", "six")
 	if to := b6.addresses(); len(to) != 2 || !to[1].Is6() {
 		d.t.Errorf("addresses on a network with IPv6: %v", to)
@@ -120,6 +121,10 @@ func (d *docked) clusterStore() {
 	if link := a6.exec("ip", "link", "show", "eth0"); !strings.Contains(link, "mtu 1300") {
 		d.t.Errorf("interface on a network with an MTU: %s", link)
 	}
+	if routes := a6.exec("ip", "route"); !strings.Contains(routes, "192.0.2.0/24 via 10.20.6.9 dev eth0") {
+		d.t.Errorf("routes on a network with a static one: %s", routes)
+	}
+	d.lostNetwork(alice)
 	for _, c := range []*container{a, a6, b6} {
 		c.remove()
 	}
@@ -135,6 +140,21 @@ func (d *docked) clusterStore() {
 	d.nothingLeft()
 	d.stopAll()
 	d.check(alice.End(d.ctx, "etcd-v2", unix.SIGTERM))
+}
+
+// lostNetwork deletes a network of scope global, of which the plugin is never told: it is garbage then, others are not.
+func (d *docked) lostNetwork(h *lab.Host) {
+	d.t.Helper()
+	d.docker(h, "network", "create", "-d", "between", "--subnet=10.20.9.0/24", "--gateway=10.20.9.1", "lost")
+	id := d.docker(h, "network", "inspect", "-f", "{{.Id}}", "lost")
+	d.calls.before(func() bool { return true }, "DeleteNetwork")
+	d.docker(h, "network", "rm", "lost")
+	if listing := d.tpctl("lsp show " + id); !strings.Contains(listing, "10.20.9.1") {
+		d.t.Errorf("there is no garbage to collect: %s", listing)
+	}
+	if out := d.collect(h); out != "removed network "+id+"\n" {
+		d.t.Errorf("tpcnm gc says %q, the network that was lost is %s", out, id)
+	}
 }
 
 // sixGateway is the router's address on the network six; the tutorial's own networks have no IPv6.
