@@ -48,12 +48,14 @@ var levels = map[string]int{
 	"plugins/plug":          4,
 	"plugins/hooks":         4, // runs programs, for tpctl watch
 	"plugins/ipam":          4, // asks drivers of pools, for tpctl
+	"plugins/ipam/netbox":   5, // a driver, by the protocol of ipam
 	"plugins/cni":           5, // built on plug
 	"plugins/cnm":           5, // built on plug
 	"tpctl":                 5,
 	"cmd/tpcni":             6,
 	"cmd/tpcnm":             6,
 	"cmd/tpctl":             6,
+	"cmd/tpipam-netbox":     6,
 	"cmd/tuplenet":          6,
 	"e2e":                   6,
 	"e2e/demo":              6,
