@@ -23,6 +23,10 @@ var bin string
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
+	if len(os.Args) > 1 && os.Args[1] == machineCommand {
+		fmt.Fprintln(os.Stderr, runMachine(os.Args[2:]))
+		return 1
+	}
 	if _, err := lab.Sweep(context.Background(), ""); err != nil {
 		fmt.Fprintln(os.Stderr, "leftovers of killed labs:", err)
 		return 1

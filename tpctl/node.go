@@ -85,7 +85,7 @@ func askHere(ctx context.Context, env Env, req model.NodeRequest) (a model.NodeA
 
 // nodeCommand is node: questions to a daemon, as it understands them.
 func (a *app) nodeCommand() *cobra.Command {
-	return a.command(verb{
+	c := a.command(verb{
 		use: "node CHASSIS COMMAND [KEY=VALUE]…", short: "Ask the daemon of a chassis directly",
 		long: `Ask the daemon of a chassis for its own truth and print the answer as JSON (or YAML with -o yaml). Commands:
 
@@ -132,6 +132,8 @@ daemon's socket is asked, from elsewhere the question goes through the store.`,
 			return writeDocument(a.env.Stdout, set.Output, body)
 		},
 	})
+	c.AddCommand(a.tapCommand())
+	return c
 }
 
 // keyValues reads arguments of the form KEY=VALUE.

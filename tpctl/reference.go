@@ -58,20 +58,25 @@ func Reference(root *cobra.Command) map[string]string {
 		file := c.Name() + ".md"
 		fmt.Fprintf(&index, "* [%s](%s): %s\n", c.CommandPath(), file, c.Short)
 		var page strings.Builder
-		writeSection(&page, c, "#")
-		for _, verb := range visible(c) {
-			writeSection(&page, verb, "##")
-		}
+		writeTree(&page, c, "#")
 		pages[file] = page.String()
 	}
 	pages["README.md"] = index.String()
 	return pages
 }
 
+// writeTree describes a command and all below it.
+func writeTree(b *strings.Builder, c *cobra.Command, heading string) {
+	writeSection(b, c, heading)
+	for _, sub := range visible(c) {
+		writeTree(b, sub, heading+"#")
+	}
+}
+
 // writeSection describes one command: what it is for, its form, its own options.
 func writeSection(b *strings.Builder, c *cobra.Command, heading string) {
 	fmt.Fprintf(b, "%s %s\n\n%s\n\n", heading, c.CommandPath(), firstOf(c.Long, c.Short+"."))
-	if !c.HasAvailableSubCommands() {
+	if !c.HasAvailableSubCommands() || strings.Contains(c.Use, " ") { // it has arguments of its own
 		fmt.Fprintf(b, "```\n%s\n```\n\n", c.UseLine())
 	}
 	if len(c.Aliases) > 0 {

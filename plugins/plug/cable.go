@@ -26,6 +26,8 @@ type Cable struct {
 	// that has a default route in the namespace already keeps it. Only with Namespace.
 	Addresses []netip.Prefix
 	Gateways  []netip.Addr
+	// Tap asks for a tap device in place of a veth; then there is no Namespace, and nothing inside.
+	Tap *Tap
 }
 
 // Plugged is what Plug made.
@@ -46,7 +48,11 @@ func (h *Host) Plug(ctx context.Context, c Cable) (p Plugged, err error) {
 		return p, fmt.Errorf("port %s: %w as %s", c.Port, ErrPlugged, r.Device)
 	}
 	for attempt := range 16 {
-		p, err = h.tryPlug(ctx, c, deviceName(c.Port, attempt), insideName(deviceName(c.Port, attempt)))
+		device, ok := c.device(attempt)
+		if !ok {
+			break
+		}
+		p, err = h.tryPlug(ctx, c, device, insideName(device))
 		if !errors.Is(err, errNameTaken) {
 			break
 		}
@@ -75,7 +81,7 @@ func (h *Host) tryPlug(ctx context.Context, c Cable, device, inside string) (p P
 	if i := h.now().Interfaces[device]; i != nil {
 		return p, fmt.Errorf("%w: %s is %s of %s", errNameTaken, device, "a port", i.Bridge)
 	}
-	if err := makeVeth(c, device, inside, h.userspace()); err != nil {
+	if err := makeDevice(c, device, inside, h.userspace()); err != nil {
 		return p, err
 	}
 	defer func() {
@@ -87,6 +93,9 @@ func (h *Host) tryPlug(ctx context.Context, c Cable, device, inside string) (p P
 		err = errors.Join(err, h.detach(undo, device, c.Port), removeLink(device, c.Port))
 	}()
 	p = Plugged{Device: device, Inside: inside}
+	if c.Tap != nil {
+		p.Inside = ""
+	}
 	if c.Namespace != "" {
 		if p.Gateways, err = moveInside(c, inside); err != nil {
 			return p, err

@@ -15,6 +15,8 @@
 //	err = h.Unplug(ctx, port)                   // any number of times
 //	for _, r := range h.Records("cni") { … plug.Gone(r) … }
 //
+// With Cable.Tap it is a tap device, which a virtual machine opens, in place of a veth (tpctl node tap).
+//
 // With Cable.Namespace the container's end is moved there, named, addressed and brought up (CNI). Without, it stays in the
 // namespace of the process, down, with its MAC, MTU and offloads set, and the runtime moves it (Docker).
 package plug

@@ -84,7 +84,7 @@ func removeLink(name, port string) error {
 		return ignoreMissing(err)
 	}
 	newborn := l.Attrs().Alias == "" && l.Attrs().Group == vethGroup
-	if l.Type() != "veth" || !newborn && l.Attrs().Alias != alias(port) {
+	if l.Type() != "veth" && l.Type() != "tuntap" || !newborn && l.Attrs().Alias != alias(port) {
 		return nil
 	}
 	if err := ignoreMissing(netlink.LinkDel(l)); err != nil {
