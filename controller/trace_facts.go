@@ -2,8 +2,12 @@ package controller
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 
 	"tuplenet/flows/walk"
+	"tuplenet/model"
 )
 
 // traceFacts are what this node knows beside the store, for whoever follows a packet on paper: numbers of ports, what is
@@ -15,6 +19,7 @@ func (a answers) traceFacts(ctx context.Context, args map[string]string) (any, e
 	var out walk.Facts
 	err := a.l.inLoop(ctx, func() {
 		out.Node, out.Neighbours = a.l.facts.Node(), a.l.facts.Neighbours()
+		out.Wanted = slices.SortedFunc(maps.Keys(a.l.facts.Wanted()), func(a, b model.Ref) int { return strings.Compare(a.String(), b.String()) })
 		out.Interfaces, out.Watched = a.l.facts.Interfaces(), a.l.facts.Watched()
 	})
 	if err != nil {

@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -42,13 +43,15 @@ func newCrowd(t *testing.T, cfg lab.Config, n int) *crowd {
 	c.check(os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644))
 	c.tpctl("batch -f " + file)
 	c.plugCrowd(bob)
-	c.eventually("all ports bound", func() error {
+	bound, cancel := context.WithTimeout(c.ctx, time.Minute)
+	defer cancel()
+	c.check(lab.WaitFor(bound, "all ports bound", func() error {
 		out, err := c.Tpctl(c.ctx, "lsp", "show", "LS-B", "-o", "table")
 		if bound := strings.Count(out, bob.Name()); err == nil && bound < n {
 			err = fmt.Errorf("%d of %d are", bound, n)
 		}
 		return err
-	})
+	}))
 	c.daemonOnAlice("ONDEMAND=1")
 	c.from = c.workload(alice, "from", "from", "f2:01:0a:14:01:0a", "10.20.1.1", "", "10.20.1.10/24")
 	c.reach(c.from, netip.MustParseAddr("10.20.1.1"))
@@ -88,12 +91,9 @@ func (c *crowd) plugCrowd(bob *lab.Host) {
 		b := ip.As4()
 		fmt.Fprintf(&flows, "priority=2,ip,in_port=1,nw_src=%s,actions=set_field:f2:01:%02x:%02x:%02x:%02x->eth_src,output:%d\n", ip, b[0], b[1], b[2], b[3], 10+i)
 		fmt.Fprintf(&addrs, "addr add %s/32 dev eth0\n", ip)
-		if i%100 == 99 || i == len(c.dst)-1 {
-			_, err := bob.Vsctl(c.ctx, args...)
-			c.check(err)
-			args = nil
-		}
 	}
+	_, err = bob.Vsctl(c.ctx, append([]string{"--no-wait"}, args...)...) // the switch takes its time, which is waited for with the bindings
+	c.check(err)
 	fmt.Fprintf(&addrs, "route add 10.21.0.1/32 dev eth0\nneigh add 10.21.0.1 lladdr %s dev eth0 nud permanent\nroute add default via 10.21.0.1\n", gateway)
 	dir := c.t.TempDir()
 	c.check(os.WriteFile(filepath.Join(dir, "flows"), []byte(flows.String()), 0o644))
@@ -227,4 +227,23 @@ func TestT28_WithoutTheDaemonFirstPacketsGoByAnEdge(t *testing.T) {
 		t.Errorf("%d flows after the restart, %d before", got, before)
 	}
 	c.touch(c.dst[50:])
+}
+
+// A trace says which flows a first packet makes, agrees with the switch before and after, and follows a first packet live.
+func TestT28_TracesFollowFirstPackets(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, lab.Config{Name: "demandtrace"}, 3)
+	for i, ip := range c.dst[:2] {
+		out := c.tpctl("trace --from from --to " + ip.String() + " --ovs")
+		if !strings.Contains(out, fmt.Sprintf("alice has no flows for to%d yet", i)) || strings.Contains(out, "something else") || !strings.Contains(out, fmt.Sprintf("delivered to to%d on bob", i)) {
+			t.Errorf("the way to %s:\n%s", ip, out)
+		}
+		c.touch(c.dst[i : i+1])
+		if out := c.tpctl("trace --from from --to " + ip.String() + " --ovs"); strings.Contains(out, "has no flows for to"+strconv.Itoa(i)) || strings.Contains(out, "something else") {
+			t.Errorf("the way to %s, which is in use:\n%s", ip, out)
+		}
+	}
+	if out := c.tpctl("trace --from from --to " + c.dst[2].String() + " --live"); !strings.Contains(out, "to2") || !strings.Contains(out, "ask-neighbour") || strings.Contains(out, "drop") {
+		t.Errorf("a first packet, live:\n%s", out)
+	}
 }

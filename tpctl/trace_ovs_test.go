@@ -63,6 +63,11 @@ func TestDisagreementsOfSwitchesAreFound(t *testing.T) {
 			t.Errorf("got %q, want %q", why, want)
 		}
 	}
+	asks := strings.Replace(traceText, "cookie 0x7400000000000001", "cookie 0x7400000000000011", 1)
+	asks = strings.Replace(asks, " 0. in_port=4, priority 100,", "16. reg10=0/0x100,metadata=0x1, priority 30,", 1)
+	if why := disagreement(way, asks); why != "" {
+		t.Errorf("it asks the daemon, which is no defect: %s", why)
+	}
 	if why := disagreement(way[:1], traceText); !strings.Contains(why, "expected is nothing more") {
 		t.Errorf("got %q", why)
 	}

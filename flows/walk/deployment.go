@@ -42,6 +42,7 @@ type Deployment struct {
 	index
 	assumed    []assumption
 	neighbours map[string][]compile.Neighbour // assumed to answer, by chassis
+	wanted     map[string][]model.Ref         // ports that packets made wanted, by chassis
 }
 
 // node is one chassis.
@@ -61,7 +62,7 @@ type origin struct {
 func New(c Config) (*Deployment, error) {
 	d := &Deployment{
 		objects: map[model.Ref]model.Object{}, facts: c.Facts, underlayMTU: cmp.Or(c.UnderlayMTU, defaultUnderlayMTU), down: map[string]bool{}, via: c.Via,
-		neighbours: map[string][]compile.Neighbour{},
+		neighbours: map[string][]compile.Neighbour{}, wanted: map[string][]model.Ref{},
 	}
 	d.take(c.Objects)
 	for _, name := range append(slices.Clone(c.Down), c.Via) {
@@ -132,6 +133,7 @@ func (d *Deployment) forget() {
 			f = d.makeUp(c)
 		}
 		f.Neighbours = append(slices.Clone(f.Neighbours), d.neighbours[name]...)
+		f.Wanted = append(slices.Clone(f.Wanted), d.wanted[name]...)
 		f.Down = slices.Clone(f.Down)
 		f.isolate(d.down)
 		n := &node{facts: f}
@@ -174,6 +176,9 @@ func (d *Deployment) open(n *node) (*sim.Switch, error) {
 	for name, w := range f.Watched {
 		e.Set(memo.Key{Kind: compile.KindWatched, ID: name}, w)
 		tunnels = append(tunnels, w.OFPort)
+	}
+	for _, port := range f.Wanted {
+		e.Set(memo.Key{Kind: compile.KindWanted, ID: compile.FactKey(port).ID}, compile.Wanted{Switch: port.Parent})
 	}
 	for _, nb := range f.Neighbours {
 		e.Set(memo.Key{Kind: compile.KindNeighbour, ID: nb.ID()}, nb)

@@ -18,6 +18,8 @@ type Facts struct {
 	Watched map[string]compile.Watched `json:"watched,omitempty"`
 	// Down are the ports that are not alive.
 	Down []uint32 `json:"down,omitempty"`
+	// Wanted are the ports of other chassis whose flows are there, on demand.
+	Wanted []model.Ref `json:"wanted,omitempty"`
 	// Neighbours were learnt from the physical network.
 	Neighbours []compile.Neighbour `json:"neighbours,omitempty"`
 }

@@ -159,7 +159,7 @@ func (d *Deployment) observedEnds(leg *Leg, hop int, frame *sim.Packet, steps []
 				d.classify(&e, leg, a.Port == of.PortInPort || isAnswer(frame, &s.Packet))
 				leg.Ends = append(leg.Ends, e)
 			case of.Controller:
-				if len(a.Userdata) == 0 || pipeline.Punt(a.Userdata[0]) == pipeline.PuntLearn {
+				if len(a.Userdata) == 0 || pipeline.Punt(a.Userdata[0]) == pipeline.PuntLearn || pipeline.Punt(a.Userdata[0]) == pipeline.PuntMiss { // it goes on
 					continue
 				}
 				ended = true

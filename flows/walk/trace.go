@@ -13,8 +13,8 @@ import (
 	"tuplenet/model"
 )
 
-// maxAsked bounds how many stations of the physical network are assumed to answer on one way.
-const maxAsked = 8
+// maxAsked bounds how many stations of the physical network are assumed to answer on one way, and how many chassis make flows on demand.
+const maxAsked = 16
 
 // Trace follows a probe and the answer to it, as if no connection was known before.
 func (d *Deployment) Trace(p Probe) (*Report, error) {
@@ -101,6 +101,10 @@ func (d *Deployment) assumptions(r *Report) (out []string) {
 func (d *Deployment) asks(w sim.Walk) bool {
 	found := false
 	for _, a := range w.Punted {
+		if len(a.Punt.Userdata) > 0 && pipeline.Punt(a.Punt.Userdata[0]) == pipeline.PuntMiss {
+			found = d.demands(a) || found
+			continue
+		}
 		if len(a.Punt.Userdata) == 0 || pipeline.Punt(a.Punt.Userdata[0]) != pipeline.PuntResolve {
 			continue
 		}

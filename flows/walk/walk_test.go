@@ -199,6 +199,28 @@ func TestFactsOfChassisCount(t *testing.T) {
 	}
 }
 
+// A chassis that works on demand has the flows that it says; others it makes for the packet, which is said.
+func TestT28_FlowsOnDemandAreFollowed(t *testing.T) {
+	f := walk.Facts{Interfaces: map[string]uint32{"a": 42}}
+	f.Node.Chassis, f.Node.IPs, f.Node.TunnelPort, f.Node.OnDemand = "hv1", []netip.Addr{netip.MustParseAddr("192.168.1.10")}, 7, true
+	for dst, port := range map[string]string{"10.1.0.11": "c", "10.2.0.10": "b"} {
+		want := trace(t, walk.Config{}, to("a", dst)).Verdict
+		made := "hv1 has no flows for " + port + " yet: its daemon makes them and sends the packet on"
+		r := trace(t, walk.Config{Facts: map[string]walk.Facts{"hv1": f}}, to("a", dst))
+		if r.Verdict != want || !slices.Contains(r.Assumed, made) {
+			t.Errorf("%s: %s (%v), want %s", dst, r.Verdict, r.Assumed, want)
+		}
+		g := f
+		g.Wanted = []model.Ref{{Kind: model.KindSwitchPort, Parent: map[string]string{"c": "LS-A", "b": "LS-B"}[port], Name: port}}
+		if r := trace(t, walk.Config{Facts: map[string]walk.Facts{"hv1": g}}, to("a", dst)); r.Verdict != want || slices.Contains(r.Assumed, made) {
+			t.Errorf("%s, wanted: %s (%v), want %s", dst, r.Verdict, r.Assumed, want)
+		}
+	}
+	if r := trace(t, walk.Config{Facts: map[string]walk.Facts{"hv1": f}}, to("a", "10.2.0.99")); !strings.Contains(r.Verdict, "flows wanted") {
+		t.Errorf("a packet for nobody: %s", r.Verdict)
+	}
+}
+
 func TestProbesThatMakeNoSenseAreRefused(t *testing.T) {
 	d, err := walk.New(walk.Config{Objects: deployment()})
 	if err != nil {
