@@ -15,7 +15,7 @@ INTEGRATION := -tags integration -count=1
 # Run by `make lint`, not a dependency of the module.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: help build check static unit test coverage-table demo bench soak gen docker-plugin deps lint clean
+.PHONY: help build check static unit test test-full coverage-table demo bench soak gen docker-plugin deps lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test: deps build static ## everything: formatting, vet, all tests, with real swi
 	echo "$(GO) test $(INTEGRATION) -p 1 -parallel 2 ./e2e/..."; \
 	TUPLENET_BIN='$(CURDIR)/bin' $(GO) test $(INTEGRATION) -p 1 -parallel 2 -timeout 30m ./e2e/... || rc=1; \
 	exit $$rc
+
+test-full: test ## test, and then the tests of e2e in every cell of {Geneve, VXLAN} x {IPv4, IPv6 underlay}: half an hour more (root; CELLS, RUN narrow down)
+	GO='$(GO)' TUPLENET_BIN='$(CURDIR)/bin' scripts/matrix.sh $(CELLS)
 
 demo: deps build ## the tutorial in a lab of two hosts and two edges: pings, TCP, HTTP, the loss of an edge (root; KEEP=1 leaves it up)
 	$(GO) build -buildvcs=false -trimpath -o bin/demo ./e2e/demo

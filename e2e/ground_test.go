@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 
 	"tuplenet/e2e/lab"
@@ -48,3 +49,16 @@ func (f *fleet) here(command []string) []string {
 
 // ip is the tunnel address of a host.
 func ip(h *lab.Host) string { return h.Addrs()[0].String() }
+
+// whole is a capture in which what is in a VXLAN tunnel stands behind the tunnel's header, as tcpdump shows it of Geneve.
+func whole(capture string) string {
+	return regexp.MustCompile(`(VXLAN, flags .*)\n`).ReplaceAllString(capture, "$1 ")
+}
+
+// listed is how `tpctl ch show` tells the address of a host.
+func listed(h *lab.Host) string {
+	if vxlan() {
+		return "ip    : " + ip(h) // beside "encaps"
+	}
+	return "ip  : " + ip(h)
+}

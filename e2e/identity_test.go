@@ -63,7 +63,7 @@ func TestT04_TheSecondHostWithASystemIDIsRefusedByNameAndTouchesNothing(t *testi
 	f.check(alice.KillDaemon(f.ctx))
 	f.tpctl("ch del alice")
 	f.check(f.startBob("--interface", bob.Bridge()))
-	f.eventuallyShows("ch show", "ip  : "+ip(f.Host("bob")))
+	f.eventuallyShows("ch show", listed(f.Host("bob")))
 }
 
 func TestT18_T66_ADaemonTakesAListOfInterfacesAnAddressAndItsFolders(t *testing.T) {
@@ -73,7 +73,7 @@ func TestT18_T66_ADaemonTakesAListOfInterfacesAnAddressAndItsFolders(t *testing.
 	inRun := func(name string) string { return filepath.Join(bob.Dir(), "run", name) }
 	f.check(f.startBob("TUPLENET_RUNDIR=/run/elsewhere", "TUPLENET_OVSDB_PATH=/run/openvswitch/db.sock",
 		"--interface", "none0,"+bob.Bridge(), "-i", "2s", "-l", "/run/logs"))
-	f.eventuallyShows("ch show", "ip  : "+ip(f.Host("bob")))
+	f.eventuallyShows("ch show", listed(f.Host("bob")))
 	pid, err := os.ReadFile(inRun("elsewhere/tuplenet.pid"))
 	if err != nil || strings.TrimSpace(string(pid)) == "" {
 		t.Errorf("pid file %q, %v", pid, err)

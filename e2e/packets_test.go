@@ -98,7 +98,7 @@ func (f *fleet) onlyTunnels(meanwhile func(), byVXLAN bool) {
 	}
 	v6only := f.Config().Underlay == lab.UnderlayIPv6
 	// Packets begin at the left margin with their Ethernet addresses. What a tunnel carries has some, too, indented only in Geneve.
-	text = regexp.MustCompile(`(VXLAN, flags .*)\n`).ReplaceAllString(text, "$1 ")
+	text = whole(text)
 	ends := regexp.MustCompile(`([0-9a-f.:]+)\.(\d+) > ([0-9a-f.:]+)\.(\d+): `)
 	packets := regexp.MustCompile(`(?m)^[0-9a-f:]{17} > [0-9a-f:]{17}`).Split(text, -1)[1:]
 	for _, p := range packets {

@@ -38,7 +38,7 @@ func TestT21_TheTutorialTypedAsWrittenJoinsTwoHosts(t *testing.T) {
 	f.eventuallyShows("lsp show LS-A lsp-alice", "chassis: alice")
 	f.eventuallyShows("lsp show LS-B", "chassis: bob")
 	for command, want := range map[string][]string{
-		"ch show":  {"alice:", "ip  : " + ip(alice), "bob:", "ip  : " + ip(bob)},
+		"ch show":  {"alice:", listed(alice), "bob:", listed(bob)},
 		"lrp show": {"LR-central_to_LS-A", "LR-central_to_LS-B"},
 		"lsp show": {"lsp-alice", "lsp-bob", "LS-A_to_LR-central", "f2:01:00:00:00:02"},
 	} {

@@ -130,6 +130,7 @@ func (e *edged) passes(o outing, far *lab.Workload, inClear bool) {
 	}
 	text, err := wire.Stop(e.ctx)
 	e.check(err)
+	text = whole(text)
 	tunnel := false // the packet shown last was a tunnel's, and what is indented below is within it
 	var clear, tunnelled, back bool
 	for line := range strings.Lines(text) {
