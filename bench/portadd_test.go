@@ -73,20 +73,38 @@ func portAdds(s side, r *record) {
 	r.milliseconds("first ping from another chassis, p95", quantile(answered, 0.95))
 
 	w.quiet()
-	idle, before, begun := w.idle(), w.used(), time.Now()
-	for range rounds {
+	idle := w.idle()
+	all, daemons := w.perRound(idle, rounds, func() {
 		s.addPort(0, "new", ip)
 		w.check(fresh.Plug(w.ctx))
 		w.pause(pace)
 		w.check(fresh.Unplug(w.ctx))
 		s.delPort(0, "new")
 		w.pause(pace)
+	})
+	r.milliseconds("CPU per port added and deleted", all)
+	r.milliseconds("CPU per port, daemons alone", daemons)
+	all, _ = w.perRound(idle, rounds, func() { // what both sides cannot save
+		w.check(fresh.Plug(w.ctx))
+		w.pause(pace)
+		w.check(fresh.Unplug(w.ctx))
+		w.pause(pace)
+	})
+	r.milliseconds("CPU of plugging alone", all)
+}
+
+// perRound is the processor time of daemons and clients together, and of the daemons alone, that a round of something costs beyond what the
+// daemons use when idle.
+func (w *world) perRound(idle time.Duration, rounds int, do func()) (all, daemons time.Duration) {
+	w.t.Helper()
+	before, begun := w.used(), time.Now()
+	for range rounds {
+		do()
 	}
 	used := w.used().since(before)
-	daemons := used.sum() - time.Duration(float64(idle)*time.Since(begun).Seconds())
-	w.t.Logf("%d ports: %s, of which idle %s", rounds, used, seconds(used.sum()-daemons))
-	r.milliseconds("CPU per port added and deleted", (daemons+used.clients)/time.Duration(rounds))
-	r.milliseconds("CPU per port, daemons alone", daemons/time.Duration(rounds))
+	daemons = used.sum() - time.Duration(float64(idle)*time.Since(begun).Seconds())
+	w.t.Logf("%d rounds: %s, of which idle %s", rounds, used, seconds(used.sum()-daemons))
+	return (daemons + used.clients) / time.Duration(rounds), daemons / time.Duration(rounds)
 }
 
 // addTimed adds a port and its interface, takes the times, and removes both again.

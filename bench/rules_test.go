@@ -38,20 +38,18 @@ func ruleChanges(s side, r *record) {
 		c.del(1)
 		w.pause(pace)
 		var took []time.Duration
-		before, begun := w.used(), time.Now()
-		for k := 2; k < 2+rounds; k++ {
+		k := 1
+		all, daemons := w.perRound(idle, rounds, func() {
+			k++
 			for _, do := range []func(int){c.add, c.del} {
 				start := time.Now()
 				do(k)
 				took = append(took, time.Since(start))
 				w.pause(pace)
 			}
-		}
-		used := w.used().since(before)
-		daemons := used.sum() - time.Duration(float64(idle)*time.Since(begun).Seconds())
-		w.t.Logf("%d times %s: %s", 2*rounds, what, used)
+		})
 		r.milliseconds(what+", applied everywhere", median(took))
-		r.milliseconds(what+", CPU of daemons and client", (daemons+used.clients)/time.Duration(2*rounds))
-		r.milliseconds(what+", CPU of daemons alone", daemons/time.Duration(2*rounds))
+		r.milliseconds(what+", CPU of daemons and client", all/2)
+		r.milliseconds(what+", CPU of daemons alone", daemons/2)
 	}
 }
