@@ -61,13 +61,14 @@ func portAdds(s side, r *record) {
 	w.knows(pinger, fresh)
 	rounds := envNumber(w.t, "PORTS", "20")
 
-	var installed, answered []time.Duration
+	var written, installed, answered []time.Duration
 	for i := range rounds + 1 {
-		flow, ping := addTimed(s, pinger, fresh, ip)
+		client, flow, ping := addTimed(s, pinger, fresh, ip)
 		if i > 0 { // the first one warms up
-			installed, answered = append(installed, flow), append(answered, ping)
+			written, installed, answered = append(written, client), append(installed, flow), append(answered, ping)
 		}
 	}
+	r.milliseconds("of which the client's program", median(written))
 	r.milliseconds("flow in the switch, p50", median(installed))
 	r.milliseconds("first ping from another chassis", median(answered))
 	r.milliseconds("first ping from another chassis, p95", quantile(answered, 0.95))
@@ -108,7 +109,7 @@ func (w *world) perRound(idle time.Duration, rounds int, do func()) (all, daemon
 }
 
 // addTimed adds a port and its interface, takes the times, and removes both again.
-func addTimed(s side, pinger, fresh *lab.Workload, ip netip.Addr) (installed, answered time.Duration) {
+func addTimed(s side, pinger, fresh *lab.Workload, ip netip.Addr) (written, installed, answered time.Duration) {
 	w := s.base()
 	w.t.Helper()
 	m := w.monitor(fresh.Host)
@@ -116,6 +117,7 @@ func addTimed(s side, pinger, fresh *lab.Workload, ip netip.Addr) (installed, an
 	w.check(err)
 	begun := time.Now()
 	s.addPort(0, "new", ip)
+	written = time.Since(begun)
 	w.check(fresh.Plug(w.ctx))
 	ofport, err := fresh.OFPort(w.ctx)
 	w.check(err)
@@ -128,7 +130,7 @@ func addTimed(s side, pinger, fresh *lab.Workload, ip netip.Addr) (installed, an
 	w.check(fresh.Unplug(w.ctx))
 	s.delPort(0, "new")
 	s.settled()
-	return installed, answered
+	return written, installed, answered
 }
 
 // quantile is the value below which that part of the values is.
