@@ -58,7 +58,7 @@ SCENARIO ?= .
 SIZES    ?=
 PROFILE  ?=
 
-bench: build ## scenarios beside OVN in labs, and a fleet (root; SCENARIO=Scale|PortAdd|Rules|DataPlane|Failover|Fleet|Loading|Compile|Cycles|CNIAdd SIZES=200,20000 PROFILE=DIR)
+bench: build ## scenarios beside OVN in labs, and a fleet (root; SCENARIO=Scale|PortAdd|Rules|DataPlane|Failover|Fleet|Loading|Compile|Restart|Cycles|CNIAdd SIZES=200,20000 PROFILE=DIR)
 	@scripts/deps.sh bench
 	@mkdir -p tmp/bench $(PROFILE)
 	TUPLENET_BIN='$(CURDIR)/bin' TUPLENET_BENCH_SIZES='$(SIZES)' TUPLENET_BENCH_PROFILE='$(abspath $(PROFILE))' \
