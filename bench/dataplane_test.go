@@ -54,12 +54,22 @@ func dataPlane(s side, r *record) {
 			r.add(p.name+": lookups of a first packet", "lookups", float64(w.lookups(a, p.to)))
 		}
 		w.connections(r, p.name, a, p.to, p.hosts)
-		w.throughput(r, p.name, a, p.to)
+		w.throughput(r, p.name, a, p.to, p.hosts)
 	}
 }
 
-// iperf3 sends from one workload to another for so long and returns the end of its report.
-func (w *world) iperf3(from, to *lab.Workload, args ...string) (end iperfEnd, vswitchd time.Duration) {
+// switches is the processor time of ovs-vswitchd on hosts.
+func (w *world) switches(hosts []int) (sum time.Duration) {
+	w.t.Helper()
+	for _, h := range hosts {
+		sum += cpuOf(w.process(w.Hosts()[h].Name(), "ovs-vswitchd").PID)
+	}
+	return sum
+}
+
+// iperf3 sends from one workload to another for so long and returns the end of its report, and what ovs-vswitchd used on the hosts of the path
+// beyond what it uses without traffic.
+func (w *world) iperf3(from, to *lab.Workload, hosts []int, args ...string) (end iperfEnd, vswitchd time.Duration) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.ctx, time.Minute)
 	defer cancel()
@@ -72,10 +82,13 @@ func (w *world) iperf3(from, to *lab.Workload, args ...string) (end iperfEnd, vs
 		}
 		return err
 	}))
-	before := w.used()
+	before := w.switches(hosts)
+	w.pause(time.Second)
+	idle := w.switches(hosts) - before // a second of it
+	before, begun := w.switches(hosts), time.Now()
 	var out bytes.Buffer
 	err := from.ExecWith(ctx, lab.Streams{Out: &out}, append([]string{"iperf3", "-c", to.Addrs()[0].String(), "-p", "5201", "-J"}, args...)...)
-	vswitchd = w.used().since(before).daemons["ovs-vswitchd"]
+	vswitchd = w.switches(hosts) - before - time.Duration(float64(idle)*time.Since(begun).Seconds())
 	var report struct {
 		Error string
 		End   iperfEnd
@@ -98,12 +111,12 @@ type iperfEnd struct {
 	} `json:"sum"`
 }
 
-func (w *world) throughput(r *record, path string, from, to *lab.Workload) {
+func (w *world) throughput(r *record, path string, from, to *lab.Workload, hosts []int) {
 	w.t.Helper()
-	end, used := w.iperf3(from, to, "-t", "4")
+	end, used := w.iperf3(from, to, hosts, "-t", "4")
 	r.add(path+": TCP", "Mbit/s", end.Received.Bits_per_second/1e6)
 	r.add(path+": CPU of ovs-vswitchd a gigabit", "s", used.Seconds()/(end.Received.Bytes*8/1e9))
-	end, used = w.iperf3(from, to, "-u", "-b", "0", "-l", "64", "-t", "3")
+	end, used = w.iperf3(from, to, hosts, "-u", "-b", "0", "-l", "64", "-t", "3")
 	arrived := end.UDP.Packets - end.UDP.Lost_packets
 	r.add(path+": UDP of 64 bytes", "packets/s", arrived/end.UDP.Seconds)
 	r.add(path+": CPU of ovs-vswitchd a million packets", "s", used.Seconds()/(arrived/1e6))
