@@ -18,6 +18,12 @@ func TestT52_X11_X21_EveryVersionOfTheSpecificationSingleAndInALists(t *testing.
 	c := newCNIFleet(t, lab.Config{Name: "cni-versions"})
 	peer := c.start()
 	alice := c.Host("alice")
+	out, complaint, err := c.pluginOn(alice, "VERSION", object{"cniVersion": "1.1.0"})
+	for _, want := range []string{`"cniVersion":"1.1.0"`, `"supportedVersions":["0.3.0","0.3.1","0.4.0","1.0.0","1.1.0"]`} {
+		if got := strings.Join(strings.Fields(out), ""); err != nil || complaint != "" || !strings.Contains(got, want) {
+			t.Errorf("VERSION: %s, want %s: %v %s", got, want, err, complaint)
+		}
+	}
 	for _, v := range []struct {
 		version         string
 		chained, checks bool // Debian's reference plugins do not speak 1.1.0; CHECK came with 0.4.0

@@ -38,8 +38,8 @@ type docked struct {
 	image string   // a tar file
 	run   int      // counts the starts of engines: each has its own data
 	calls *between // of the engine on alice, for networks of that driver
-	// patience is how long a command of docker may take, if it is not hang: while a machine is busy with fifty of them.
-	patience time.Duration
+	// slowness is how long a command of docker may take, if it is not hang: while a machine is busy with fifty of them.
+	slowness time.Duration
 }
 
 // cgroup is the name of the lab's control group.
@@ -217,12 +217,12 @@ func (d *docked) startPlugin(h *lab.Host, more object, args ...string) {
 // tryDocker runs a command of docker, which may fail, but may not hang.
 func (d *docked) tryDocker(h *lab.Host, args ...string) (string, error) {
 	d.t.Helper()
-	patience := cmp.Or(d.patience, hang)
-	ctx, cancel := context.WithTimeout(d.ctx, patience)
+	limit := cmp.Or(d.slowness, hang)
+	ctx, cancel := context.WithTimeout(d.ctx, limit)
 	defer cancel()
 	out, err := h.Exec(ctx, append([]string{dockerCLI}, args...)...)
 	if ctx.Err() != nil && d.ctx.Err() == nil {
-		d.t.Errorf("on %s, docker %s hung for %v", h.Name(), strings.Join(args, " "), patience)
+		d.t.Errorf("on %s, docker %s hung for %v", h.Name(), strings.Join(args, " "), limit)
 	}
 	return strings.TrimSpace(out), err
 }

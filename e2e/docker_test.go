@@ -42,9 +42,6 @@ func (d *docked) sub(do func(d *docked)) func(t *testing.T) {
 	return func(t *testing.T) {
 		f := *d.fleet
 		f.t = t
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // each its own
-		defer cancel()
-		f.ctx = ctx
 		e := *d.edged
 		e.fleet = &f
 		mine := *d
@@ -259,7 +256,7 @@ func (d *docked) local() {
 // fifty starts fifty containers at once on two hosts.
 func (d *docked) fifty() {
 	d.sharedNetwork()
-	d.patience = 2 * time.Minute
+	d.slowness = 2 * time.Minute
 	all := make([]*container, 50)
 	var wait sync.WaitGroup
 	for i := range all {
@@ -290,7 +287,7 @@ func (d *docked) fifty() {
 	}
 	d.everybodyReaches(pids, addresses)
 	d.each(func(h *lab.Host) { d.docker(h, append([]string{"rm", "-f"}, namesOn(h, all)...)...) })
-	d.patience = 0
+	d.slowness = 0
 	d.dropSharedNetwork()
 }
 

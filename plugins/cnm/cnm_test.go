@@ -56,6 +56,15 @@ func TestT46_TheConfigurationIsReadStrictly(t *testing.T) {
 			t.Errorf("%s: %v, want %q", text, err, word)
 		}
 	}
+	for key, file := range map[string]string{"etcd_cacert": "/nowhere/ca.pem", `etcd_key": "/nowhere/key.pem", "etcd_cert`: "/nowhere/cert.pem"} {
+		c, err := load(`{"etcd_cluster": "a:1", "`+key+`": "`+file+`"}`, none)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s is not there: %v", key, err)
+		}
+	}
 	if _, err := Load("", none); err == nil || !strings.Contains(err.Error(), "-config FILE") {
 		t.Errorf("nothing at all: %v", err)
 	}
