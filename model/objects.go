@@ -49,8 +49,10 @@ type LogicalSwitch struct {
 	// MACPrefix begins the MACs of ports for which none is given; none: model.DerivePortMAC says how they are made.
 	MACPrefix MACPrefix `json:"macPrefix,omitempty"`
 	// MTU of the workloads' interfaces in bytes; 0 = computed from encapsulation and underlay.
-	MTU  int      `json:"mtu,omitempty"`
-	Tags []string `json:"tags,omitempty"`
+	MTU int `json:"mtu,omitempty"`
+	// Hosts is what workloads are told about the network; nil: nothing.
+	Hosts *HostConfig `json:"hosts,omitempty"`
+	Tags  []string    `json:"tags,omitempty"`
 }
 
 // WorkloadMTU is the MTU in bytes of the interfaces of workloads on the switch: its own if it has one, else tunnel, the largest
@@ -90,8 +92,12 @@ type LogicalSwitchPort struct {
 	// interfaces. Empty: somebody makes it by hand.
 	Bridge string `json:"bridge,omitempty"`
 	// NoPortSecurity turns off the check that the port sends from its own addresses only.
-	NoPortSecurity bool     `json:"noPortSecurity,omitempty"`
-	Tags           []string `json:"tags,omitempty"`
+	NoPortSecurity bool `json:"noPortSecurity,omitempty"`
+	// Hostname is what the workload is told to call itself (type vif); empty: the port's name, if that can be one.
+	Hostname string `json:"hostname,omitempty"`
+	// NoHostConfig: the workload is told nothing, whatever the switch says (type vif).
+	NoHostConfig bool     `json:"noHostConfig,omitempty"`
+	Tags         []string `json:"tags,omitempty"`
 }
 
 // LogicalRouter routes between the switches that it is linked to, on every chassis.

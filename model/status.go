@@ -20,6 +20,9 @@ type Status struct {
 	// Answered has an entry for each waiter whose change is applied here, if it changed anything here or the waiter asked
 	// this node by name. An entry leaves when its waiter is gone.
 	Answered map[string]Answer `json:"answered,omitempty"`
+	// Serves are the switches whose workloads here are told what their switch says (HostConfig), each with the revision of the
+	// switch that is told.
+	Serves map[string]int64 `json:"serves,omitempty"`
 	// Behind says why Applied does not advance; empty when all is well.
 	Behind string `json:"behind,omitempty"`
 }

@@ -31,7 +31,7 @@ func validateTags(tags []string) error {
 	return nil
 }
 
-// Validate checks name, VNI, subnets (masked, not overlapping), MTU and tags.
+// Validate checks name, VNI, subnets (masked, not overlapping), MTU, what hosts are told, and tags.
 func (o *LogicalSwitch) Validate() error {
 	if err := errors.Join(validateName("switch", o.Name)); err != nil {
 		return err
@@ -61,6 +61,9 @@ func (o *LogicalSwitch) Validate() error {
 	if o.MTU != 0 && (o.MTU < MinMTU || o.MTU > MaxMTU) {
 		return fmt.Errorf("invalid MTU %d: the limits are %d and %d", o.MTU, MinMTU, MaxMTU)
 	}
+	if err := o.Hosts.Validate(); err != nil {
+		return err
+	}
 	return validateTags(o.Tags)
 }
 
@@ -80,6 +83,9 @@ func (o *LogicalSwitchPort) Validate() error {
 		return err
 	}
 	if err := o.validateType(); err != nil {
+		return err
+	}
+	if err := o.validateHost(); err != nil {
 		return err
 	}
 	return validateTags(o.Tags)

@@ -20,7 +20,11 @@ type Snapshot struct {
 	Objects  map[model.Ref]model.Object
 	// Problems are what is in the store but cannot be used, and why.
 	Problems map[model.Ref]model.Problem
+	written  map[model.Ref]int64 // of objects
 }
+
+// Written is the revision at which an object was last written; 0 if there is none.
+func (s *Snapshot) Written(ref model.Ref) int64 { return s.written[ref] }
 
 // snapshotPage is how many keys are read in a request. A page is all that is held of what is not decoded yet.
 const snapshotPage = 4000
@@ -35,14 +39,15 @@ func (s *Store) Snapshot(ctx context.Context, kinds ...model.Kind) (*Snapshot, e
 		from, end := s.keys.nodes()
 		ranges = []keyRange{prefixRange(s.keys.spec()), {from, end}}
 	}
-	snap := &Snapshot{Objects: map[model.Ref]model.Object{}, Problems: map[model.Ref]model.Problem{}}
+	snap := &Snapshot{Objects: map[model.Ref]model.Object{}, Problems: map[model.Ref]model.Problem{}, written: map[model.Ref]int64{}}
 	again := func() {
 		clear(snap.Objects)
 		clear(snap.Problems)
+		clear(snap.written)
 	}
 	header, err := s.walk(ctx, ranges, again, func(kv *mvccpb.KeyValue) {
 		if c := s.decode(kv); c.Object != nil {
-			snap.Objects[c.Ref] = c.Object
+			snap.Objects[c.Ref], snap.written[c.Ref] = c.Object, c.Revision
 		} else {
 			snap.Problems[c.Ref] = model.Problem{Key: c.Ref.String(), Reason: c.Problem}
 		}
