@@ -39,13 +39,15 @@ type Flow struct {
 type Set struct {
 	Flows  []Flow
 	Groups []of.Group
+	// Meters that the flows use, besides those of the configuration. Whoever wants a meter of an id wants the same one.
+	Meters []of.Meter
 }
 
 // Config says how to apply. The zero value of each field is a sensible default.
 type Config struct {
 	// Cookie8 is the namespace of our cookies; 0 = DefaultNamespace.
 	Cookie8 uint8
-	// Meters that the switch must have, and no others.
+	// Meters that the switch must have, besides those that owners want, and no others.
 	Meters []of.Meter
 	// TLVs are the mappings that the tunnel options need. Mappings of others that do not contradict stay.
 	TLVs []TLV
@@ -124,13 +126,16 @@ type Applier struct {
 	trouble   trouble
 	stats     Stats
 
-	audit audit // of Serve
+	// Of Serve.
+	audit  audit
+	meters []of.Meter // in effect
 }
 
 // staged is a Put that waits for its Commit.
 type staged struct {
 	flows   []Flow
 	groups  []of.PackedGroup
+	meters  []of.Meter
 	refused []Failure // groups that cannot be packed
 }
 
@@ -162,7 +167,7 @@ func New(cfg Config) *Applier {
 func (a *Applier) Put(owner string, set *Set) {
 	var st staged
 	if set != nil {
-		st.flows = set.Flows
+		st.flows, st.meters = set.Flows, set.Meters
 		for _, g := range set.Groups {
 			p, err := g.Pack()
 			if err != nil {
@@ -182,7 +187,7 @@ func (a *Applier) Put(owner string, set *Set) {
 func (a *Applier) Commit(rev int64) {
 	a.mu.Lock()
 	for name, st := range a.staged {
-		a.want.set(name, st.flows, st.groups, &a.trouble)
+		a.want.set(name, st, &a.trouble)
 		a.trouble.unpackable(name, st.refused)
 	}
 	a.staged = map[string]staged{} // clear would for ever cost what the first Commit cost

@@ -313,7 +313,7 @@ func (a *Applier) checkSettings(ctx context.Context, s session) (found []Finding
 	if err != nil {
 		return nil, fmt.Errorf("meters: %w", err)
 	}
-	return append(found, compareMeters(a.cfg.Meters, meters)...), nil
+	return append(found, compareMeters(a.meters, meters)...), nil
 }
 
 func compareMeters(want, have []of.Meter) (found []Finding) {

@@ -16,12 +16,14 @@ type desired struct {
 	flows  map[uint64]*claim     // what is wanted, by hash
 	keys   map[uint64]*claim     // all claims on a table, priority and match, by KeyHash, the first of a list
 	groups map[uint32]*groupSlot // all claims on a group id
+	meters map[uint32]meterWish
 
 	// What may be wanted and not present, or present and not wanted. Without a session nothing is noted: reading the switch back
 	// finds all differences, and until then there would be no end to what comes and goes.
 	followed    bool
 	dirtyFlows  map[uint64]struct{}
 	dirtyGroups map[uint32]struct{}
+	dirtyMeters bool
 }
 
 // follow begins or ends to note what may differ.
@@ -45,6 +47,7 @@ type owner struct {
 	name   string
 	flows  []*claim // sorted by hash
 	groups map[uint32]of.PackedGroup
+	meters []of.Meter
 }
 
 // claim is one owner's wish for one flow. Those on one key are a list, sorted by owner, then hash: the first gets it, and all
@@ -60,27 +63,28 @@ type claim struct {
 
 func newDesired() desired {
 	return desired{
-		owners: map[string]*owner{}, flows: map[uint64]*claim{}, keys: map[uint64]*claim{}, groups: map[uint32]*groupSlot{},
+		owners: map[string]*owner{}, flows: map[uint64]*claim{}, keys: map[uint64]*claim{}, groups: map[uint32]*groupSlot{}, meters: map[uint32]meterWish{},
 		dirtyFlows: map[uint64]struct{}{}, dirtyGroups: map[uint32]struct{}{},
 	}
 }
 
-// set makes these the flows and groups of an owner. What stays the same is not looked at any further.
-func (d *desired) set(name string, flows []Flow, groups []of.PackedGroup, t *trouble) {
+// set makes these the flows, groups and meters of an owner. What stays the same is not looked at any further.
+func (d *desired) set(name string, now staged, t *trouble) {
 	o := d.owners[name]
 	if o == nil {
 		o = &owner{name: name}
 		d.owners[name] = o
 	}
-	gone, fresh := o.want(flows)
+	gone, fresh := o.want(now.flows)
 	for _, c := range gone {
 		d.remove(c, t)
 	}
 	for _, c := range fresh {
 		d.add(c, t)
 	}
-	d.setGroups(o, groups, t)
-	if len(o.flows)+len(o.groups) == 0 {
+	d.setGroups(o, now.groups, t)
+	d.setMeters(o, now.meters)
+	if len(o.flows)+len(o.groups)+len(o.meters) == 0 {
 		delete(d.owners, name)
 	}
 }

@@ -145,10 +145,18 @@ func (a *Applier) rounds(ctx context.Context, s session) error {
 func (a *Applier) round(ctx context.Context, s session, first bool) error {
 	var done Applied
 	sent := 0
+	var surplus []uint32 // meters
 	for again := true; again; {
 		a.mu.Lock()
 		p := a.plan()
+		meters, changed := a.changedMeters()
 		a.mu.Unlock()
+		if changed {
+			var err error
+			if surplus, err = a.setMeters(ctx, s, meters); err != nil {
+				return fmt.Errorf("applying revision %d: %w", p.rev, err)
+			}
+		}
 		r := sender{a: a, s: s, done: &done}
 		for at := 0; at < len(p.messages); at += a.cfg.Slice {
 			if err := r.send(ctx, p.messages[at:min(at+a.cfg.Slice, len(p.messages))], false); err != nil {
@@ -162,6 +170,9 @@ func (a *Applier) round(ctx context.Context, s session, first bool) error {
 		if err := s.Barrier(ctx); err != nil {
 			return fmt.Errorf("applying revision %d: barrier: %w", done.Rev, err)
 		}
+	}
+	if err := a.dropMeters(ctx, s, surplus); err != nil {
+		return fmt.Errorf("applying revision %d: %w", done.Rev, err)
 	}
 	a.report(&done, sent, first)
 	return nil

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"tuplenet/flows/of"
 )
 
 // setSettings sets right what no bundle can carry and what flows need to be accepted. It returns the meters that nobody needs.
@@ -14,7 +12,10 @@ func (a *Applier) setSettings(ctx context.Context, s session) (surplus []uint32,
 	if err := a.setTLVs(ctx, s); err != nil {
 		return nil, err
 	}
-	return a.setMeters(ctx, s)
+	a.mu.Lock()
+	meters := a.wantedMeters()
+	a.mu.Unlock()
+	return a.setMeters(ctx, s, meters)
 }
 
 // setTLVs adds the mappings that are missing. One that contradicts ours is taken away first; the switch refuses that while
@@ -49,35 +50,6 @@ func (a *Applier) setTLVs(ctx context.Context, s session) error {
 	return nil
 }
 
-// setMeters adds and changes meters. It returns those that the configuration does not have.
-func (a *Applier) setMeters(ctx context.Context, s session) (surplus []uint32, err error) {
-	have, err := s.DumpMeters(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("meters: %w", err)
-	}
-	for _, m := range have {
-		if !slices.ContainsFunc(a.cfg.Meters, func(w of.Meter) bool { return w.ID == m.ID }) {
-			surplus = append(surplus, m.ID)
-		}
-	}
-	changed := false
-	for i, m := range a.cfg.Meters {
-		if slices.Contains(have, m) {
-			continue
-		}
-		changed = true
-		if err := a.setting(s.SetMeter(ctx, m), uint64(2+i), fmt.Sprintf("meter %d", m.ID)); err != nil {
-			return nil, err
-		}
-	}
-	if changed {
-		if err := s.Barrier(ctx); err != nil {
-			return nil, fmt.Errorf("meters: barrier: %w", err)
-		}
-	}
-	return surplus, nil
-}
-
 // setting notes a refusal as a failure of nobody in particular; other errors it returns.
 func (a *Applier) setting(err error, id uint64, what string) error {
 	k := failureKey{kind: settingFailure, id: id}
@@ -93,14 +65,4 @@ func (a *Applier) setting(err error, id uint64, what string) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", what, err)
-}
-
-// dropMeters deletes meters. It comes after the flows, as the switch deletes the flows of a meter with it.
-func (a *Applier) dropMeters(ctx context.Context, s session, surplus []uint32) error {
-	for _, id := range surplus {
-		if err := a.setting(s.DeleteMeter(ctx, id), uint64(id)<<32, fmt.Sprintf("removal of meter %d", id)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
