@@ -99,6 +99,10 @@ type Node struct {
 type Output struct {
 	Flows  []pipeline.Flow
 	Groups []of.Group
+	// Meters that the flows use, besides those that every switch has.
+	Meters []of.Meter
+	// Guests are the workloads here that are told about their network, and what.
+	Guests []model.Guest
 	// Endpoints are tunnel addresses of other chassis that packets of this object may be sent to.
 	Endpoints []netip.Addr
 	// Tunnels are the encapsulations by which other chassis want to be sent packets.
@@ -120,7 +124,7 @@ type Output struct {
 // Equal tells whether two outputs ask for the same.
 func (o Output) Equal(p Output) bool {
 	return slices.EqualFunc(o.Flows, p.Flows, func(a, b pipeline.Flow) bool { return a.Rule == b.Rule && a.Hash() == b.Hash() }) &&
-		slices.EqualFunc(o.Groups, p.Groups, sameGroup) &&
+		slices.EqualFunc(o.Groups, p.Groups, sameGroup) && slices.Equal(o.Meters, p.Meters) && slices.EqualFunc(o.Guests, p.Guests, model.Guest.Equal) &&
 		slices.Equal(o.Endpoints, p.Endpoints) && slices.Equal(o.Tunnels, p.Tunnels) && slices.Equal(o.Watch, p.Watch) && slices.Equal(o.Carries, p.Carries) && slices.Equal(o.Patches, p.Patches) &&
 		slices.Equal(o.Announce, p.Announce) && slices.Equal(o.Translations, p.Translations) && slices.Equal(o.Problems, p.Problems)
 }
@@ -154,6 +158,7 @@ func Features() []memo.Feature[Output] {
 		{Name: "patch", Roots: patchesHere, Compile: compilePatchPair},
 		{Name: "neighbour", Roots: neighboursInScope, Compile: compileNeighbour},
 		{Name: "local", Roots: localPorts, Compile: compileLocal},
+		{Name: "hosts", Roots: localPorts, Compile: compileHosts},
 	}
 }
 

@@ -53,6 +53,9 @@ func newOracle(t *testing.T) *oracle {
 	for _, m := range append(pipeline.MissMeters(), pipeline.Meters...) {
 		o.must(o.session.SetMeter(o.ctx, m))
 	}
+	for i := uint32(1); i <= maxPorts; i++ {
+		o.must(o.session.SetMeter(o.ctx, pipeline.PortMeter(100+i)))
+	}
 	o.must(o.session.AddTLV(o.ctx, []ofconn.TLV{{Class: pipeline.OptionClass, Type: pipeline.OptionType, Len: pipeline.OptionLen, Index: pipeline.OptionIndex}}))
 	return o
 }
@@ -326,7 +329,62 @@ func anyPacket(t *rapid.T, n *network, chassis string) (port uint32, p sim.Packe
 	if fromTunnel {
 		return anyTunnel(t, n, chassis, sw.VNI, p)
 	}
+	if rapid.IntRange(0, 3).Draw(t, "far") == 0 {
+		p = anyFar(t, n, chassis, sw.Name, src, ip, p)
+	}
 	return port, p
+}
+
+// anyFar is a ping through a router of the switch to a port that is not here, else another packet: few others get so far.
+func anyFar(t *rapid.T, n *network, chassis, sw string, src model.MAC, from netip.Addr, other sim.Packet) sim.Packet {
+	var gates []model.MAC
+	for _, lsp := range n.portsOf(sw) {
+		if lsp.Type == model.PortRouter {
+			gates = append(gates, lsp.MAC)
+		}
+	}
+	var far []netip.Addr
+	for _, lsp := range objects[*model.LogicalSwitchPort](n.world) {
+		for _, ip := range lsp.IPs {
+			if lsp.Type == model.PortVIF && lsp.Switch != sw && n.ports[chassis][lsp.Name] == 0 && ip.Is4() == from.Is4() {
+				far = append(far, ip)
+			}
+		}
+	}
+	if len(gates) == 0 || len(far) == 0 {
+		return other
+	}
+	p := ping(src, from, one(t, "gate", gates), one(t, "far target", far))
+	p.Length = one(t, "length", []int{98, 1452, 1453, 1600})
+	return p
+}
+
+// anyHostTalk is what passes between a workload and who tells it about its network, in either direction.
+func anyHostTalk(t *rapid.T, src model.MAC, from netip.Addr) sim.Packet {
+	if rapid.IntRange(0, 2).Draw(t, "another MAC") == 0 {
+		src = nobody
+	}
+	client, server, answer := uint64(68), uint64(67), rapid.Bool().Draw(t, "answer")
+	if from.Is4() {
+		p := frame(src, broadcast, 0x0800).With(of.IPSrc, of.Addr(from)).With(of.IPDst, of.U(0xffffffff)).With(of.IPProto, of.U(17))
+		if answer {
+			client, server = server, client
+		}
+		return p.With(of.UDPSrc, of.U(client)).With(of.UDPDst, of.U(server))
+	}
+	p := frame(src, model.MAC{0x33, 0x33, 0, 1, 0, 2}, 0x86dd).With(of.IPv6Src, of.Addr(from)).With(of.IPTTL, of.U(255))
+	if rapid.Bool().Draw(t, "router") {
+		kind := uint64(133)
+		if answer {
+			kind = 134
+		}
+		return p.With(of.IPProto, of.U(58)).With(of.ICMPv6Type, of.U(kind)).With(of.IPv6Dst, of.Addr(netip.MustParseAddr("ff02::2")))
+	}
+	p = p.With(of.IPProto, of.U(17)).With(of.IPv6Dst, of.Addr(netip.MustParseAddr("ff02::1:2")))
+	if answer {
+		return p.With(of.UDPSrc, of.U(547)).With(of.UDPDst, of.U(546))
+	}
+	return p.With(of.UDPSrc, of.U(546)).With(of.UDPDst, of.U(547))
 }
 
 // anyTunnel wraps a packet as another chassis, or a stranger, would send it here.
@@ -369,7 +427,7 @@ func anyPayload(t *rapid.T, n *network, chassis string, src model.MAC, from neti
 		}
 	}
 	p := ping(src, from, dst, to)
-	switch kind := rapid.IntRange(0, 11).Draw(t, "kind"); kind {
+	switch kind := rapid.IntRange(0, 14).Draw(t, "kind"); kind {
 	case 0, 1:
 		p = whoHas(src, from, to)
 	case 2:
@@ -392,6 +450,8 @@ func anyPayload(t *rapid.T, n *network, chassis string, src model.MAC, from neti
 		p.Set(of.IPFrag, of.U(uint64(one(t, "fragment", []int{1, 3}))))
 	case 5:
 		p = frame(src, dst, 0x88b5)
+	case 9, 10:
+		p = anyHostTalk(t, src, from)
 	}
 	if p.Has(of.IPTTL) && rapid.IntRange(0, 4).Draw(t, "low TTL") == 0 {
 		p.Set(of.IPTTL, of.U(uint64(rapid.IntRange(0, 2).Draw(t, "TTL"))))

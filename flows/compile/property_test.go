@@ -135,7 +135,7 @@ func anyEdit(t *rapid.T) (memo.Key, any) {
 	object := func(o model.Object) { key, value = compile.FactKey(o.Ref()), o }
 	switch rapid.IntRange(0, 14).Draw(t, "kind") {
 	case 0:
-		object(&model.LogicalSwitch{Name: one(t, "switch", someSwitches), VNI: model.VNI(rapid.IntRange(1, 4).Draw(t, "vni")), MTU: one(t, "MTU", []int{0, 0, 1300, 9000})})
+		object(&model.LogicalSwitch{Name: one(t, "switch", someSwitches), VNI: model.VNI(rapid.IntRange(1, 4).Draw(t, "vni")), MTU: one(t, "MTU", []int{0, 0, 1300, 9000}), Hosts: anyHosts(t)})
 	case 1:
 		object(&model.LogicalRouter{Name: one(t, "router", someRouters), ID: model.VNI(rapid.IntRange(5, 6).Draw(t, "id")), Chassis: one(t, "pin", []string{"", "", "self", "hv1"})})
 	case 2, 3:
@@ -178,10 +178,19 @@ func anyEdit(t *rapid.T) (memo.Key, any) {
 	return key, value
 }
 
+// anyHosts is what a switch tells its workloads, often nothing.
+func anyHosts(t *rapid.T) *model.HostConfig {
+	if rapid.Bool().Draw(t, "silent") {
+		return nil
+	}
+	return &model.HostConfig{DHCPv4: rapid.Bool().Draw(t, "dhcp"), RA: rapid.Bool().Draw(t, "ra"),
+		DHCPv6: one(t, "dhcpv6", []model.DHCPv6Mode{model.DHCPv6Off, model.DHCPv6Stateless, model.DHCPv6Stateful}), NoDefaultRoute: rapid.Bool().Draw(t, "no default")}
+}
+
 func anyPort(t *rapid.T) *model.LogicalSwitchPort {
 	p := &model.LogicalSwitchPort{Switch: one(t, "switch", someSwitches), Name: one(t, "port", somePorts),
 		Key: model.PortKey(rapid.IntRange(1, 4).Draw(t, "key")), Type: one(t, "type", []model.PortType{model.PortVIF, model.PortVIF, model.PortVIF, model.PortPatch}),
-		NoPortSecurity: rapid.Bool().Draw(t, "unchecked")}
+		NoPortSecurity: rapid.Bool().Draw(t, "unchecked"), NoHostConfig: rapid.IntRange(0, 4).Draw(t, "untold") == 0}
 	if p.Type == model.PortPatch {
 		return p
 	}

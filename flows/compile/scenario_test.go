@@ -46,6 +46,7 @@ func (w *world) put(o model.Object) { w.facts[compile.FactKey(o.Ref())] = o }
 //	bind alice hv1
 //	ondemand
 //	wanted hv1 LS-A bob
+//	hosts LS-A dhcp ra stateful
 //
 // and those of edgeCommand.
 func parse(t testing.TB, text string) *world {
@@ -107,6 +108,8 @@ func (w *world) command(f []string) (err error) {
 		w.onDemand, w.life = true, true
 	case "wanted":
 		w.want(f[1], f[2], f[3])
+	case "hosts":
+		w.hosts(f[1], f[2:])
 	default:
 		return w.edgeCommand(f)
 	}
@@ -127,6 +130,18 @@ func (w *world) chassisIs(f []string, gateway bool) {
 	}
 	w.put(c)
 	w.ports[c.Name] = map[string]uint32{}
+}
+
+// hosts has a switch tell its workloads about their network.
+func (w *world) hosts(ls string, options []string) {
+	sw := *w.facts[compile.FactKey(model.Ref{Kind: model.KindSwitch, Name: ls})].(*model.LogicalSwitch)
+	sw.Hosts = &model.HostConfig{DHCPv4: slices.Contains(options, "dhcp"), RA: slices.Contains(options, "ra")}
+	for _, mode := range []model.DHCPv6Mode{model.DHCPv6Stateless, model.DHCPv6Stateful} {
+		if slices.Contains(options, string(mode)) {
+			sw.Hosts.DHCPv6 = mode
+		}
+	}
+	w.put(&sw)
 }
 
 func (w *world) link(router, sw, networks string) {
@@ -264,6 +279,13 @@ func describe(o compile.Output) []string {
 	}
 	for _, a := range o.Announce {
 		lines = append(lines, fmt.Sprintf("announce %s at %s on %s port %d", a.IP, a.MAC, a.VNI, a.Port))
+	}
+	for _, m := range o.Meters {
+		lines = append(lines, fmt.Sprintf("meter %d: %d a second, bursts of %d", m.ID, m.RatePPS, m.Burst))
+	}
+	for _, g := range o.Guests {
+		lines = append(lines, fmt.Sprintf("tell %s (%s, %s port %d): %s by %s, MTU %d, DHCPv4 %s from %s, DHCPv6 %s, routers %v",
+			g.Port, g.MAC, g.VNI, g.Key, g.Hostname, g.Server, g.MTU, g.IPv4, g.Router, g.IPv6, g.Routers))
 	}
 	for _, p := range o.Problems {
 		lines = append(lines, "problem "+p.Key+": "+p.Reason)

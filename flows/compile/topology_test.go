@@ -99,6 +99,7 @@ func anySwitch(t *rapid.T, w *world, i, subnet int) {
 	if families&2 != 0 {
 		sw.Subnets = append(sw.Subnets, subnets[subnet].v6)
 	}
+	sw.Hosts = anyHosts(t)
 	w.put(sw)
 	for n := range rapid.IntRange(0, 3).Draw(t, "ports") {
 		p := &model.LogicalSwitchPort{Switch: sw.Name, Name: fmt.Sprintf("%s-p%d", sw.Name, n), Key: w.key(sw.Name),

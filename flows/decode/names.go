@@ -142,6 +142,12 @@ func punt(p pipeline.Punt) string {
 		return "renumber ping"
 	case pipeline.PuntPingReply:
 		return "restore ping"
+	case pipeline.PuntDHCPv4:
+		return "answer DHCP"
+	case pipeline.PuntDHCPv6:
+		return "answer DHCPv6"
+	case pipeline.PuntSolicit:
+		return "advertise routers"
 	}
 	return fmt.Sprintf("reason %d", p)
 }

@@ -75,7 +75,7 @@ const (
 	MeterTrace     = 4
 )
 
-// Meters lists the meters of the switch.
+// Meters lists the meters that every switch has. Those of PortMeter come and go with ports.
 var Meters = []of.Meter{{ID: MeterICMP, RatePPS: 200, Burst: 100}, {ID: MeterNeighbour, RatePPS: 500, Burst: 500},
 	{ID: MeterPing, RatePPS: 1000, Burst: 500}, {ID: MeterTrace, RatePPS: 1000, Burst: 500}}
 
@@ -136,6 +136,9 @@ const (
 	PuntPing            Punt = 8
 	PuntPingReply       Punt = 9
 	PuntTrace           Punt = 10
+	PuntDHCPv4          Punt = 11
+	PuntDHCPv6          Punt = 12
+	PuntSolicit         Punt = 13 // router solicitation
 	PuntNextTooBig      Punt = 20
 	PuntMiss            Punt = 30
 )
@@ -153,6 +156,20 @@ func TooBigMTU(userdata []byte) int {
 		return 0
 	}
 	return int(binary.BigEndian.Uint16(userdata[1:]))
+}
+
+// meterPort is where the ids of the meters of ports begin.
+const meterPort = 1 << 16
+
+// PortMeter limits what one port may ask the daemon for: no client needs more, and no port can keep others from their
+// answers.
+func PortMeter(ofport uint32) of.Meter {
+	return of.Meter{ID: meterPort + ofport&0xffff, RatePPS: 10, Burst: 20}
+}
+
+// ToDaemonFrom is ToDaemon for what one port asks, under the meter of that port.
+func ToDaemonFrom(why Punt, ofport uint32) of.Action {
+	return of.Controller{MaxLen: 0xffff, Userdata: []byte{byte(why)}, MeterID: PortMeter(ofport).ID, Reason: of.ReasonAction}
 }
 
 // ToDaemon is the metered action that sends a packet to the daemon.

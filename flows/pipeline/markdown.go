@@ -27,6 +27,8 @@ func Markdown(examples map[string]string) string {
 	for _, m := range Meters {
 		fmt.Fprintf(&b, "Meter %d: packets to the daemon, %d a second, bursts of %d.\n", m.ID, m.RatePPS, m.Burst)
 	}
+	port := PortMeter(0)
+	fmt.Fprintf(&b, "Meter %d + N: what the port with OpenFlow number N asks the daemon for (DHCP, router solicitations), %d a second, bursts of %d.\n", port.ID, port.RatePPS, port.Burst)
 	b.WriteString("\n## Rules\n")
 	for _, t := range Tables {
 		fmt.Fprintf(&b, "\n### Table %d: %s\n\n%s\n", t.ID, t.Name, t.Doc)

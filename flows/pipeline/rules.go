@@ -54,6 +54,15 @@ var (
 	OwnAddressAsked = &Rule{ID: 41, Name: "own-address-asked", Table: Responder, Priority: 150,
 		Match: fields(of.Metadata, of.Reg14, of.EthType, of.ARPOp, of.ARPTPA, of.IPProto, of.ICMPv6Type, of.NDTarget), Drop: "port asks for its own address",
 		Doc: "A probe or announcement of the port's own address needs no answer: uniqueness is known from intent (RFC 5227, RFC 4862)."}
+	RogueServer = &Rule{ID: 260, Name: "rogue-server", Table: Responder, Priority: 140,
+		Match: fields(of.Metadata, of.Reg14, of.EthType, of.IPProto, of.UDPSrc, of.UDPDst, of.ICMPv6Type, of.ICMPv6Code), Drop: "workload poses as the DHCP server or router of its switch",
+		Doc: "What only the nodes may say on a switch for which they do: answers of DHCP, router advertisements (RFC 7610, RFC 6105)."}
+	AskHostConfig = &Rule{ID: 261, Name: "ask-host-config", Table: Responder, Priority: 130, Punt: true,
+		Match: fields(of.Metadata, of.Reg14, of.EthSrc, of.EthType, of.IPProto, of.UDPSrc, of.UDPDst, of.IPv6Dst, of.ICMPv6Type, of.ICMPv6Code),
+		Doc:   "DHCP and router solicitations of a port, from its own MAC: the daemon answers, from intent."}
+	StrangeClient = &Rule{ID: 262, Name: "strange-client", Table: Responder, Priority: 120,
+		Match: fields(of.Metadata, of.Reg14, of.EthType, of.IPProto, of.UDPSrc, of.UDPDst, of.IPv6Dst, of.ICMPv6Type, of.ICMPv6Code), Drop: "DHCP or router solicitation from a MAC that is not the port's",
+		Doc: "Where port security is off: as ask-host-config, from another MAC. It gets no answer, and nobody else is asked."}
 	ARPResponder = &Rule{ID: 42, Name: "arp-responder", Table: Responder, Priority: 100, Match: fields(of.Metadata, of.EthType, of.ARPOp, of.ARPTPA),
 		Doc: "The ARP request is turned into its reply (RFC 826)."}
 	NDResponder = &Rule{ID: 43, Name: "nd-responder", Table: Responder, Priority: 100, Match: fields(of.Metadata, of.EthType, of.IPProto, of.ICMPv6Type, of.ICMPv6Code, of.NDTarget), Next: tables(NDReply),
@@ -274,7 +283,7 @@ var Rules = []*Rule{
 	MulticastSource, LocalPort, TunnelPort, VXLANPort, UnboundPort,
 	PeerVXLAN, PeerChassis, UnknownPeer,
 	Unchecked, OwnND, SpoofedND, OwnARP, OwnIPv4, DHCPRequest, OwnIPv6, UnspecifiedIPv6, SpoofedAddress, OwnMAC, SpoofedMAC,
-	Tagged, OwnAddressAsked, ARPResponder, NDResponder, Learn, AskARP, AskND, UnknownARP, UnknownND, NotAsked,
+	Tagged, OwnAddressAsked, RogueServer, AskHostConfig, StrangeClient, ARPResponder, NDResponder, Learn, AskARP, AskND, UnknownARP, UnknownND, NotAsked,
 	NDAdvertiseAll, NDAdvertise, NDBroken,
 	Remember, ToLocalPort, ToRemotePort, ByGateway, ToRouter, UnboundDestination, FloodFromTunnel, Flood, AskPort, FromPatch, ToPatch, PatchByGateway, UnknownDestination,
 	RouterTagged, Martian, RouterSpoofed, CheckExternal, RouterAccept, RouterNotIP,
