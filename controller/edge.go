@@ -123,6 +123,7 @@ func (l *loop) edgeTick(ctx context.Context, now time.Time) bool {
 	}
 	if l.ready && l.session.Load() != nil {
 		l.edge.announceDue(now)
+		l.hosts.tick(now)
 	}
 	if l.ready {
 		l.demand.live(l.log)

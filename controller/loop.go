@@ -73,6 +73,7 @@ type loop struct {
 	endpoints counted[netip.Addr]
 	edge      edge
 	untunnel  *untunnel
+	hosts     *hosts
 	failures  map[string]apply.Failure // owner → the first of what was refused
 	progress  progress
 	slow      bool // the switch takes long to acknowledge
@@ -136,6 +137,7 @@ func (l *loop) run(ctx context.Context) {
 	_, hadBridge := l.ovsFacts.get().Bridges[l.cfg.Bridge]
 	l.demand.restored = !hadBridge
 	l.demand.prepare(l.log)
+	l.hosts.send = l.packetOut(ctx)
 	l.takeInterfaces(l.ovsFacts.get())
 	for ctx.Err() == nil {
 		l.vital.turn()
@@ -188,8 +190,7 @@ func (l *loop) turn(ctx context.Context, t *timers) event {
 			return alone
 		}
 	case p := <-l.packets:
-		if !l.edge.external.punted(time.Now(), p) {
-			l.answer(ctx, p)
+		if !l.take(ctx, p) {
 			return alone
 		}
 	case <-l.demand.misses.ready:
@@ -212,6 +213,18 @@ func (l *loop) turn(ctx context.Context, t *timers) event {
 		return alone
 	}
 	return news
+}
+
+// take handles a packet that the switch punted, and tells whether there may be something to compile because of it.
+func (l *loop) take(ctx context.Context, p ofconn.PacketIn) bool {
+	if l.hosts.punted(p) {
+		return false
+	}
+	if !l.edge.external.punted(time.Now(), p) {
+		l.answer(ctx, p)
+		return false
+	}
+	return true
 }
 
 // tellWaiting tells the supervisor that the start takes longer, until it is over.
@@ -366,6 +379,7 @@ func (l *loop) publish(changes []memo.Change[compile.Output]) {
 		}
 		moved = l.endpoints.replace(c.Old.Endpoints, c.New.Endpoints) || moved
 		ports = l.edge.take(c) || ports
+		l.takeHosts(time.Now(), c.Old, c.New)
 	}
 	if moved {
 		l.neighbours.Set(keys(l.endpoints))
@@ -374,7 +388,8 @@ func (l *loop) publish(changes []memo.Change[compile.Output]) {
 	if last := l.progress.last(); l.progress.seq == 0 || len(changes) > 0 || last.rev != l.rev || !maps.Equal(last.ports, here) {
 		l.edge.translations.note(l.progress.seq + 1)
 		l.metered.handOver(l.progress.seq+1, time.Now())
-		l.applier.Commit(l.progress.record(commit{rev: l.rev, nodes: l.nodes, changed: ownersOf(changes), ports: here, tunnel: l.missingTunnel() == ""}))
+		l.applier.Commit(l.progress.record(commit{rev: l.rev, nodes: l.nodes, changed: ownersOf(changes), ports: here, tunnel: l.missingTunnel() == "",
+			serves: l.hosts.serves(l.facts.Revision)}))
 		l.nodes = 0
 	}
 	if ports {
@@ -414,7 +429,7 @@ func (l *loop) exists(port string) bool {
 
 // flowSet is the part of an output that goes to the switch.
 func flowSet(o compile.Output) *apply.Set {
-	s := &apply.Set{Groups: o.Groups, Flows: make([]apply.Flow, len(o.Flows))}
+	s := &apply.Set{Groups: o.Groups, Meters: o.Meters, Flows: make([]apply.Flow, len(o.Flows))}
 	for i, f := range o.Flows {
 		s.Flows[i] = apply.Flow{Packed: f.Packed, Rule: f.Rule}
 	}

@@ -67,6 +67,8 @@ func serviceOf(why pipeline.Punt) string {
 		return "ping"
 	case pipeline.PuntMiss:
 		return "ondemand"
+	case pipeline.PuntDHCPv4, pipeline.PuntDHCPv6, pipeline.PuntSolicit:
+		return answeredBy(why)
 	}
 	return "unknown"
 }

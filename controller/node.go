@@ -167,6 +167,7 @@ func newLoop(cfg Config, log *slog.Logger, chassis string, db status.Store) (*lo
 	}
 	l.demand = newDemand(cfg, l.facts)
 	l.metered.Metrics = metrics.New(cfg.Version, l.reading)
+	l.hosts = newHosts(l.metered.HostTold, log)
 	return l, l.readHost()
 }
 

@@ -29,6 +29,7 @@ type commit struct {
 	changed []string // the owners of what it changed on this node, at most keptOwners of them
 	ports   map[string]uint64
 	tunnel  bool
+	serves  map[string]int64 // switches whose workloads here are told about their network, at which revision of the switch
 }
 
 // waiting is a waiter whose change is in the facts.

@@ -20,7 +20,7 @@ func (l *loop) report() {
 		Present: map[string]bool{}, Bindings: map[string]status.Seen{}, Initial: l.appeared.initial,
 		Answers: l.progress.given,
 		Status: model.Status{Chassis: l.chassis, Applied: l.progress.acked.rev, Problems: l.problems(), Behind: l.behind(),
-			Answered: l.progress.receipts},
+			Answered: l.progress.receipts, Serves: l.progress.acked.serves},
 	}
 	if l.ready {
 		s.Chassis, s.Ready = l.self(), l.progress.acked.ports

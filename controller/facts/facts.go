@@ -300,6 +300,14 @@ func (f *Facts) Object(ref model.Ref) model.Object {
 	return nil
 }
 
+// Revision is that at which an object in service was last written, 0 if there is none.
+func (f *Facts) Revision(ref model.Ref) int64 {
+	if e := f.objects[ref]; e != nil && e.live {
+		return e.rev
+	}
+	return 0
+}
+
 // Holder returns the object in service that holds a claim, nil if there is none.
 func (f *Facts) Holder(claim string) model.Object {
 	for _, e := range f.claims[claim] {

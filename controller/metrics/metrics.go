@@ -71,6 +71,7 @@ type Metrics struct {
 	apply    prometheus.Histogram
 	converge prometheus.Histogram
 	punts    *prometheus.CounterVec
+	told     *prometheus.CounterVec
 }
 
 // New makes the metrics of a daemon of that version. read is called for every scrape, from any goroutine.
@@ -86,9 +87,11 @@ func New(version string, read func() Reading) *Metrics {
 			Help: "Time from the arrival of a change of the store until the switch acknowledged it.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 10)}),
 		punts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tuplenet_punt_packets_total",
 			Help: "Packets that the switch sent to the daemon, by why and whether they were taken."}, []string{"service", "result"}),
+		told: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tuplenet_host_config_total",
+			Help: "What workloads were told by DHCP and router advertisements, or why they were told nothing."}, []string{"service", "result"}),
 	}
 	m.build.Set(1)
-	m.registry.MustRegister(m.build, m.compile, m.apply, m.converge, m.punts, state{m},
+	m.registry.MustRegister(m.build, m.compile, m.apply, m.converge, m.punts, m.told, state{m},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -112,6 +115,9 @@ func (m *Metrics) Converged(took time.Duration) { m.converge.Observe(took.Second
 
 // Punted counts a packet that the switch sent.
 func (m *Metrics) Punted(service, result string) { m.punts.WithLabelValues(service, result).Inc() }
+
+// HostTold counts what a workload was told by a service (dhcpv4, dhcpv6, ra), in a word, or why it was told nothing.
+func (m *Metrics) HostTold(service, result string) { m.told.WithLabelValues(service, result).Inc() }
 
 // Handler serves the page.
 func (m *Metrics) Handler() http.Handler {

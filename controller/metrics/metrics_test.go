@@ -19,6 +19,7 @@ func page(t *testing.T, r Reading) string {
 	m.Applied(time.Millisecond)
 	m.Converged(2 * time.Millisecond)
 	m.Punted("icmp", "taken")
+	m.HostTold("dhcpv4", "ack")
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	b, err := io.ReadAll(w.Result().Body)

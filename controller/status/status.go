@@ -229,7 +229,7 @@ func sameChassis(a, b *model.Chassis) bool {
 func (r *Reporter) publish(ctx context.Context, s State, lease *store.Lease) error {
 	now := s.Status
 	now.Problems = r.withConflicts(now.Problems)
-	if r.everOut && s.Answers == r.answers && now.Behind == r.published.Behind && slices.Equal(now.Problems, r.published.Problems) {
+	if r.everOut && s.Answers == r.answers && now.Behind == r.published.Behind && maps.Equal(now.Serves, r.published.Serves) && slices.Equal(now.Problems, r.published.Problems) {
 		return nil
 	}
 	if err := r.store.PutStatus(ctx, lease, &now); err != nil {
