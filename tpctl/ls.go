@@ -3,6 +3,7 @@ package tpctl
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,20 +13,25 @@ import (
 
 // switchCommand is ls: logical switches.
 func (a *app) switchCommand() *cobra.Command {
-	return noun("ls", "Logical switches", a.switchAdd(), a.switchDel(), a.switchShow())
+	return noun("ls", "Logical switches", a.switchAdd(), a.switchSet(), a.switchDel(), a.switchShow(), a.switchRadvd())
 }
 
 func (a *app) switchAdd() *cobra.Command {
 	var o switchOptions
+	var hosts hostOptions
 	c := a.command(verb{
 		use: "add SWITCH", alias: "a", short: "Create a switch",
 		long: `Create a switch. It gets the lowest free network identifier (VNI) unless --vni names one.
 With --subnet, "lsp add" without an address takes a free one of each subnet. With --pool the subnet is the next free prefix of
-a pool ("tpctl pool"): POOL, POOL/LENGTH for another length than the pool's, or POOL=CIDR for a certain one.`,
+a pool ("tpctl pool"): POOL, POOL/LENGTH for another length than the pool's, or POOL=CIDR for a certain one.
+What workloads are told about their network by DHCP and router advertisements is off unless it is switched on; "ls set" changes it.`,
 		min: 1, max: 1, wrong: "require a name",
 		run: func(cmd *cobra.Command, args []string) error {
 			ls, err := newSwitch(args[0], o)
 			if err != nil {
+				return err
+			}
+			if ls.Hosts, err = hosts.edit(nil); err != nil {
 				return err
 			}
 			return a.add(cmd, []model.Object{ls}, func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error) {
@@ -43,6 +49,7 @@ a pool ("tpctl pool"): POOL, POOL/LENGTH for another length than the pool's, or 
 	c.Flags().StringVar(&o.macPrefix, "mac-prefix", "", "begin the MACs of ports that have none given with these `octets`, such as 02:42:ac")
 	c.Flags().IntVar(&o.mtu, "mtu", 0, "MTU of the workloads' interfaces in `bytes`, 0 = what the underlay allows")
 	a.completeOption(c, "pool", poolNames)
+	hosts.register(c.Flags())
 	return c
 }
 
@@ -106,7 +113,11 @@ func (a *app) switchShow() *cobra.Command {
 				if err != nil {
 					return listing{}, err
 				}
-				return listSwitches(snap, argument(args, 0)), nil
+				ready, err := readReadiness(ctx, st, snap, argument(args, 0))
+				if err != nil {
+					return listing{}, err
+				}
+				return listSwitches(snap, ready, argument(args, 0)), nil
 			})
 		},
 	})
@@ -116,19 +127,24 @@ func (a *app) switchShow() *cobra.Command {
 type switchView struct {
 	*model.LogicalSwitch
 	VNIHex string `json:"vniHex"`
+	// Ready: every chassis with workloads of the switch tells them what it says; nil: it says nothing, or it is not known.
+	Ready *bool `json:"ready,omitempty"`
+	// Waiting names the chassis that do not, and why.
+	Waiting []string `json:"waiting,omitempty"`
 }
 
 func viewSwitch(ls *model.LogicalSwitch) switchView {
-	return switchView{ls, ls.VNI.Hex()}
+	return switchView{LogicalSwitch: ls, VNIHex: ls.VNI.Hex()}
 }
 
-func listSwitches(snap *store.Snapshot, name string) listing {
-	out := listing{columns: []string{"NAME", "VNI", "HEX", "SUBNETS", "MTU"}, broken: brokenOf(snap, "", name)}
+func listSwitches(snap *store.Snapshot, ready *readiness, name string) listing {
+	out := listing{columns: []string{"NAME", "VNI", "HEX", "SUBNETS", "MTU", "HOSTS", "READY"}, broken: brokenOf(snap, "", name)}
 	for _, ls := range snap.Switches() {
 		if name != "" && ls.Name != name {
 			continue
 		}
-		e := entry{name: ls.Name, view: viewSwitch(ls), fields: []field{{"id", ls.VNI.String()}}}
+		view := viewSwitch(ls)
+		e := entry{name: ls.Name, fields: []field{{"id", ls.VNI.String()}}}
 		for _, p := range ls.Subnets {
 			e.fields = append(e.fields, field{"subnet", p.String()})
 		}
@@ -142,7 +158,20 @@ func listSwitches(snap *store.Snapshot, name string) listing {
 		if ls.MTU > 0 {
 			e.fields = append(e.fields, field{"mtu", mtu})
 		}
-		e.cells = []string{ls.Name, ls.VNI.String(), ls.VNI.Hex(), join(ls.Subnets), mtu}
+		e.fields = append(e.fields, hostFields(ls.Hosts)...)
+		isReady := ""
+		if ready != nil && ls.Hosts.Serves() {
+			view.Waiting = ready.waiting(ls, snap.Written(ls.Ref()))
+			isReady = "yes"
+			if len(view.Waiting) > 0 {
+				isReady = "no: " + strings.Join(view.Waiting, ", ")
+			}
+			all := len(view.Waiting) == 0
+			view.Ready = &all
+			e.fields = append(e.fields, field{"ready", isReady})
+		}
+		e.view = view
+		e.cells = []string{ls.Name, ls.VNI.String(), ls.VNI.Hex(), join(ls.Subnets), mtu, hostServices(ls.Hosts), isReady}
 		out.entries = append(out.entries, e)
 	}
 	return out

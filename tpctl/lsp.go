@@ -13,7 +13,7 @@ import (
 
 // switchPortCommand is lsp: ports of logical switches.
 func (a *app) switchPortCommand() *cobra.Command {
-	return noun("lsp", "Ports of logical switches", a.switchPortAdd(), a.switchPortDel(), a.switchPortShow())
+	return noun("lsp", "Ports of logical switches", a.switchPortAdd(), a.switchPortSet(), a.switchPortDel(), a.switchPortShow())
 }
 
 func (a *app) switchPortAdd() *cobra.Command {
@@ -141,6 +141,48 @@ func newSwitchPort(args []string, noSecurity bool) (*model.LogicalSwitchPort, er
 	return lsp, nil
 }
 
+func (a *app) switchPortSet() *cobra.Command {
+	security, told := onOff(true), onOff(true)
+	var hostname string
+	c := a.command(verb{
+		use: "set SWITCH PORT", short: "Change what a switch port says besides its addresses",
+		long: "Change what a switch port says besides its addresses. Only the options that are given change anything.",
+		min:  2, max: 2, wrong: "require switch name and a port name",
+		complete: completeAt(switchNames, switchPortNames),
+		run: func(cmd *cobra.Command, args []string) error {
+			if !anyChanged(cmd) {
+				return usagef("nothing to set: give an option, see \"tpctl lsp set --help\"")
+			}
+			if err := checkNames(args...); err != nil {
+				return err
+			}
+			edit := func(p *model.LogicalSwitchPort) error {
+				if cmd.Flags().Changed("hostname") {
+					p.Hostname = hostname
+				}
+				if cmd.Flags().Changed("host-config") {
+					p.NoHostConfig = !bool(told)
+				}
+				if cmd.Flags().Changed("port-security") {
+					p.NoPortSecurity = !bool(security)
+				}
+				return nil
+			}
+			return a.change(cmd, false, func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error) {
+				made, revision, err := st.EditSwitchPort(ctx, args[0], args[1], edit, opts...)
+				if err != nil {
+					return change{}, err
+				}
+				return change{text: nameText(made.Ref()) + " changed", revision: revision, view: viewSwitchPort(made, nil)}, nil
+			})
+		},
+	})
+	c.Flags().StringVar(&hostname, "hostname", "", "`NAME` that the workload is told; empty = the port's name, if that can be one")
+	c.Flags().Var(&told, "host-config", "whether the workload is told what the switch says: `on|off`")
+	c.Flags().Var(&security, "port-security", "whether the port may send from its own addresses only: `on|off`")
+	return c
+}
+
 func (a *app) switchPortDel() *cobra.Command {
 	return a.command(verb{
 		use: "del SWITCH PORT", alias: "d", short: "Delete a switch port",
@@ -189,6 +231,8 @@ type switchPortView struct {
 	PinnedTo     string         `json:"pinnedTo,omitempty"`
 	Bridge       string         `json:"bridge,omitempty"` // of that chassis, which a patch port leads to
 	PortSecurity bool           `json:"portSecurity"`
+	Hostname     string         `json:"hostname,omitempty"`
+	NoHostConfig bool           `json:"noHostConfig,omitempty"`
 	State        string         `json:"state"`
 	Tags         []string       `json:"tags,omitempty"`
 }
@@ -231,7 +275,7 @@ func viewSwitchPort(lsp *model.LogicalSwitchPort, where *placement) switchPortVi
 	chassis, state := where.of(lsp)
 	v := switchPortView{
 		Switch: lsp.Switch, Name: lsp.Name, Key: lsp.Key, Type: lsp.Type, IPs: lsp.IPs, Peer: lsp.Peer,
-		Chassis: chassis, PinnedTo: lsp.Chassis, Bridge: lsp.Bridge, PortSecurity: !lsp.NoPortSecurity, State: state, Tags: lsp.Tags,
+		Chassis: chassis, PinnedTo: lsp.Chassis, Bridge: lsp.Bridge, PortSecurity: !lsp.NoPortSecurity, Hostname: lsp.Hostname, NoHostConfig: lsp.NoHostConfig, State: state, Tags: lsp.Tags,
 	}
 	if v.IPs == nil {
 		v.IPs = []netip.Addr{}
@@ -259,6 +303,12 @@ func listSwitchPorts(snap *store.Snapshot, live map[string]store.Identity, ls, n
 		e.fields = append(e.fields, field{"peer", v.Peer}, field{"chassis", v.Chassis})
 		if lsp.Bridge != "" {
 			e.fields = append(e.fields, field{"bridge", lsp.Bridge})
+		}
+		if lsp.Hostname != "" {
+			e.fields = append(e.fields, field{"hostname", lsp.Hostname})
+		}
+		if lsp.NoHostConfig {
+			e.fields = append(e.fields, field{"host-config", "off"})
 		}
 		e.cells = []string{lsp.Switch, lsp.Name, string(lsp.Type), v.MAC, join(lsp.IPs), v.Peer, v.Chassis, v.State}
 		out.entries = append(out.entries, e)
