@@ -41,7 +41,9 @@ func TestG28_what_hosts_are_told_is_refused_if_no_client_could_take_it(t *testin
 		{tell(func(c *HostConfig) { c.Routes = []HostRoute{route("10.0.0.1/8", "10.0.0.2")} }), "invalid CIDR address"},
 		{tell(func(c *HostConfig) { c.Routes = []HostRoute{route("2001:db8::/32", "10.0.0.2")} }), "an IPv4 network"},
 		{tell(func(c *HostConfig) { c.Routes = []HostRoute{route("10.0.0.0/8", "fe80::1")} }), "an IPv4 address of a router"},
-		{tell(func(c *HostConfig) { c.Routes = []HostRoute{route("10.0.0.0/8", "10.0.0.2"), route("10.0.0.0/8", "10.0.0.3")} }), "10.0.0.0/8 is there twice"},
+		{tell(func(c *HostConfig) {
+			c.Routes = []HostRoute{route("10.0.0.0/8", "10.0.0.2"), route("10.0.0.0/8", "10.0.0.3")}
+		}), "10.0.0.0/8 is there twice"},
 		{tell(func(c *HostConfig) { c.Routes = make([]HostRoute, 17) }), "17 are more than 16"},
 		{with("vif", func(o *LogicalSwitchPort) { o.Hostname = "a.b" }), "invalid hostname"},
 		{with("patch", func(o *LogicalSwitchPort) { o.Hostname = "a" }), "only a workload's port"},
