@@ -345,8 +345,8 @@ func TestP16_AWaiterCostsAsManyWritesAsItHasAffectedNodes(t *testing.T) {
 		}
 		writes := after - before
 		t.Logf("%d of %d affected: %d writes, %s", len(chassis), nodes, writes, r.Elapsed.Round(time.Millisecond))
-		// The change, the end of the request, and a few questions by name while slow answers come.
-		if most := int64(len(chassis)) + 8; writes > most {
+		// The change, the end of the request, and questions by name while slow answers come: the slower the machine, the more.
+		if most := int64(len(chassis)) + int64(len(chassis))/10 + 8; writes > most {
 			t.Errorf("%d writes for %d affected nodes", writes, len(chassis))
 		}
 	}
