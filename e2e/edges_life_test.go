@@ -111,7 +111,7 @@ func TestT58_AChassisThatIsDeletedIsNoLongerWatched(t *testing.T) {
 	others := []*lab.Host{e.Host("alice"), e.Host("bob"), e.edge(1)}
 	// Whom a host watches, and whom it sends to.
 	knows := func(h *lab.Host) string {
-		ports, err := h.Vsctl(e.ctx, "--bare", "--columns=options", "find", "Interface", "type=geneve")
+		ports, err := h.Vsctl(e.ctx, "--bare", "--columns=options", "list", "Interface")
 		e.check(err)
 		flows, err := h.Ofctl(e.ctx, "dump-flows", "--no-names", "br-int")
 		e.check(err)
@@ -119,7 +119,7 @@ func TestT58_AChassisThatIsDeletedIsNoLongerWatched(t *testing.T) {
 		e.check(err)
 		return ports + flows + groups
 	}
-	address := regexp.MustCompile(`192\.168\.1\.13\b|0xc0a8010d\b`)
+	address := regexp.MustCompile(regexp.QuoteMeta(ip(e.edge(2))) + `\b|0xc0a8010d\b`)
 	buckets := regexp.MustCompile(`watch_port:`)
 	for _, h := range others {
 		if !address.MatchString(knows(h)) {
