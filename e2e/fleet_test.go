@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -30,6 +31,10 @@ func runTests(m *testing.M) int {
 	if _, err := lab.Sweep(context.Background(), ""); err != nil {
 		fmt.Fprintln(os.Stderr, "leftovers of killed labs:", err)
 		return 1
+	}
+	// Go finds out once whether there is IPv6, where a process listens first. That must not be a namespace without a loopback device.
+	if l, err := net.Listen("tcp", ":0"); err == nil {
+		l.Close()
 	}
 	if bin = os.Getenv("TUPLENET_BIN"); bin != "" {
 		return m.Run()
