@@ -22,7 +22,8 @@ var edgeRules = []*pipeline.Rule{pipeline.Unsnat, pipeline.Dnat, pipeline.Undnat
 	pipeline.ByGateway, pipeline.ToPatch, pipeline.LearntNeighbour, pipeline.Resolve, pipeline.Learn, pipeline.TTLExpired,
 	pipeline.Remember, pipeline.AskEdge, pipeline.ReturnBy, pipeline.ReturnAny, pipeline.WayBack, pipeline.HairpinSnat, pipeline.IsTranslated,
 	pipeline.Renumber, pipeline.Untranslated, pipeline.ForExternal, pipeline.FromPatch,
-	pipeline.PatchByGateway, pipeline.RenumberedPing, pipeline.PingReply, pipeline.RestoredPing, pipeline.RenumberedOther, pipeline.RenumberedHairpin}
+	pipeline.PatchByGateway, pipeline.RenumberedPing, pipeline.PingReply, pipeline.RestoredPing, pipeline.RenumberedOther, pipeline.RenumberedHairpin,
+	pipeline.CheckExternal, pipeline.ExternalFits, pipeline.CheckNext, pipeline.NextFits}
 
 // The simulator and Open vSwitch agree on packets that cross edges. A trace knows no connections, so each pass is traced
 // for itself: up to connection tracking, and on from there with what the simulator's gave back. That this is what the
