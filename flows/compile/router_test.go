@@ -190,3 +190,24 @@ func TestReplyLeavesThroughTheEdgeOfTheFloatingAddress(t *testing.T) {
 		}
 	}
 }
+
+// A gateway sends by way of another one only if that one is told whether a packet was handed on before, which VXLAN does not.
+func TestT29_T25_NobodySendsByWayOfAGatewayThatIsSentVXLAN(t *testing.T) {
+	ar, err := txtar.ParseFile("testdata/edges.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for encaps, want := range map[string]int{"geneve": 3, "geneve,vxlan": 3, "vxlan": 0, "vxlan,geneve": 0} {
+		w := parse(t, section(ar, "intent")+"\ngateway edge2 192.168.1.13 "+encaps+"\nwatched edge1 alice 13\nwatched edge1 edge2 12\n")
+		_, _, groups := flatten(t, compileFacts(w.see("edge1")))
+		ways := 0 // to alice
+		for _, g := range groups {
+			if strings.Contains(g.String(), "192.168.1.10->tun_dst") && g.Type == of.GroupFastFailover {
+				ways = len(g.Buckets)
+			}
+		}
+		if ways != want {
+			t.Errorf("with edge2 offering %s, edge1 has %d ways to alice, want %d", encaps, ways, want)
+		}
+	}
+}
