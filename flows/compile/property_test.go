@@ -32,7 +32,7 @@ func check(t *testing.T, times int, property func(*rapid.T)) {
 
 // After every edit of a random sequence, valid or not, what was compiled incrementally equals what a fresh engine
 // makes of the same facts, and a recompute finds nothing missed.
-func TestIncrementalEqualsRecompute(t *testing.T) {
+func TestP02_IncrementalEqualsRecompute(t *testing.T) {
 	check(t, editSeeds, func(t *rapid.T) {
 		facts := map[memo.Key]any{}
 		e := compile.New()

@@ -9,12 +9,14 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 
 	"tuplenet/model"
 )
@@ -158,7 +160,7 @@ func (f *follower) watch(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watched := clientv3.WithRequireLeader(ctx)
+	watched := f.store.ownStream(clientv3.WithRequireLeader(ctx))
 	var chans [3]clientv3.WatchChan
 	for i, st := range f.streams {
 		chans[i] = c.Watch(watched, st.from, clientv3.WithRange(st.end), clientv3.WithRev(st.next), clientv3.WithProgressNotify())
@@ -376,4 +378,11 @@ func (f *follower) ripe() (out []Waiter) {
 	}
 	slices.SortStableFunc(out, func(a, b Waiter) int { return cmp.Compare(a.Revision, b.Revision) })
 	return out
+}
+
+// ownStream makes a context whose watches share nothing with others. etcd's client joins watches in one stream by the metadata of their
+// contexts, and etcd (3.7 as well) tells nobody in a stream how far it is any more once one watch of it asked for revisions that were compacted: the
+// watch of something that seldom changes does that after a reconnect, and then every waiter that depends on progress would wait in vain.
+func (s *Store) ownStream(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "tuplenet-stream", strconv.FormatUint(s.streams.Add(1), 10))
 }

@@ -27,7 +27,7 @@ type Recording struct {
 // ask for past ones: a recording that is begun before something is written has it sooner than one that is begun afterwards.
 func (s *Store) Record(ctx context.Context, since int64) *Recording {
 	r := &Recording{store: s, since: since, keys: map[string]bool{}}
-	r.ctx, r.cancel = context.WithCancel(clientv3.WithRequireLeader(ctx))
+	r.ctx, r.cancel = context.WithCancel(s.ownStream(clientv3.WithRequireLeader(ctx)))
 	r.begin()
 	return r
 }

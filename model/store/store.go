@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -60,6 +61,8 @@ type Store struct {
 	client *clientv3.Client // made at the first request
 	meta   *metaRecord      // as last read; nil: not read yet
 	waits  map[string]clientv3.LeaseID
+
+	streams atomic.Uint64 // of watches, made so far
 
 	probe time.Duration // how often Follow checks that the store is still the same
 	feed  feed
