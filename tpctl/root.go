@@ -68,7 +68,13 @@ Exit codes: 0 done, 1 invalid or refused, 2 wrong usage, 3 not found, 4 conflict
 	a.flags = root.PersistentFlags()
 	globalFlags(a.flags)
 	a.completeSettings(root)
-	root.AddCommand(
+	root.AddCommand(a.commands()...)
+	return root
+}
+
+// commands are those of the first level, in the order of the help.
+func (a *app) commands() []*cobra.Command {
+	return []*cobra.Command{
 		a.switchCommand(),
 		a.switchPortCommand(),
 		a.subnetCommand(),
@@ -100,8 +106,7 @@ Exit codes: 0 done, 1 invalid or refused, 2 wrong usage, 3 not found, 4 conflict
 		a.versionCommand(),
 		newSandboxCommand(a),
 		referenceCommand(),
-	)
-	return root
+	}
 }
 
 // groupHelp is run by a command that only has commands below it: no argument asks for help, another one is a mistake.

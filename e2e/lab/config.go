@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -103,31 +104,17 @@ func (c Config) withDefaults() (Config, error) {
 		return c, err
 	}
 	c.Edges = edges
-	if c.Underlay == "" {
-		c.Underlay = Underlay(os.Getenv(UnderlayVariable))
-	}
+	c.Underlay = cmp.Or(c.Underlay, Underlay(os.Getenv(UnderlayVariable)), UnderlayIPv4)
 	switch c.Underlay {
-	case "":
-		c.Underlay = UnderlayIPv4
 	case UnderlayIPv4, UnderlayIPv6, UnderlayDual:
 	default:
 		return c, fmt.Errorf("underlay %q is none of %s, %s, %s", c.Underlay, UnderlayIPv4, UnderlayIPv6, UnderlayDual)
 	}
-	if c.UnderlayMTU == 0 {
-		c.UnderlayMTU = 1500
-	}
-	if c.Bridge == "" {
-		c.Bridge = "br-phy"
-	}
-	if c.Dir == "" {
-		c.Dir = "/tmp"
-	}
-	if c.Etcd == "" {
-		c.Etcd = EtcdManagement
-	}
-	if c.Prefix == "" {
-		c.Prefix = "/tuplenet"
-	}
+	c.UnderlayMTU = cmp.Or(c.UnderlayMTU, 1500)
+	c.Bridge = cmp.Or(c.Bridge, "br-phy")
+	c.Dir = cmp.Or(c.Dir, "/tmp")
+	c.Etcd = cmp.Or(c.Etcd, EtcdManagement)
+	c.Prefix = cmp.Or(c.Prefix, "/tuplenet")
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
