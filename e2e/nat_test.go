@@ -90,7 +90,9 @@ func (e *edged) workloadsErrorComesOut(server netip.AddrPort) {
 	e.check(listener.Close())
 	dialer := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(server)}
 	var answer net.Conn
-	e.check(e.far.InNet(func() (err error) { answer, err = dialer.Dial("udp4", seen); return err }))
+	e.eventually("the server's port to be free", func() error { // a command that is being started may still hold the listener's socket
+		return e.far.InNet(func() (err error) { answer, err = dialer.Dial("udp4", seen); return err })
+	})
 	defer answer.Close()
 	e.eventually("the workload's port unreachable at the server outside", func() error {
 		if _, err := answer.Write([]byte("late")); errors.Is(err, unix.ECONNREFUSED) {
