@@ -6,8 +6,8 @@ package compile_test
 const (
 	editSeeds         = 300
 	editSteps         = 100
-	topologies        = 1000
-	deployments       = 600
+	topologies        = 400
+	deployments       = 250
 	oracleTopologies  = 150
 	oracleDeployments = 120
 )
