@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -69,7 +70,28 @@ func withLayout(t *testing.T, name string, layout lab.Layout, edges int) *edged 
 	e.reach(e.a, e.server.Addrs()[0], e.far.Addrs()[0])
 	e.reach(e.b, e.server.Addrs()[0], e.far.Addrs()[0])
 	e.inUse(edges)
+	if edges > 1 {
+		e.watched(edges)
+	}
 	return e
+}
+
+// watched waits until every host watches all edges, and every edge all hosts, and has seen them up: only what was reachable once
+// is reported, and gone round, when it is not any more.
+func (e *edged) watched(edges int) {
+	e.t.Helper()
+	e.eventually("all watched tunnels to be up", func() error {
+		out, err := e.Tpctl(e.ctx, "status")
+		for row, want := range map[string]int{
+			fmt.Sprintf(`(?m)^\S+ +up .* %d/%[1]d up `, edges):              2,
+			fmt.Sprintf(`(?m)^\S+ +up, gateway .* %d/%[1]d up `, 2+edges-1): edges,
+		} {
+			if n := len(regexp.MustCompile(row).FindAllString(out, -1)); err == nil && n != want {
+				err = fmt.Errorf("%d of %d rows like %q in\n%s", n, want, row, out)
+			}
+		}
+		return err
+	})
 }
 
 // inUse waits until traffic of both workloads goes through that many edges: equal routes use an edge once BFD is up.
