@@ -484,7 +484,6 @@ func TestT53_ThePortOfAContainerThatIsGoneIsRemovedByTheNextADD(t *testing.T) {
 }
 
 func TestT53_TheFirstPingOfAHundredContainersIsAnswered(t *testing.T) {
-	t.Parallel()
 	c := newCNIFleet(t, lab.Config{Name: "cni-first"})
 	c.start()
 	c.install("pods", "1.0.0", c.conf(nil))

@@ -95,7 +95,6 @@ func routesOf(p *pod) string {
 }
 
 func TestT53_FiftyContainersAtOnceOnTwoHosts(t *testing.T) {
-	t.Parallel()
 	c := newCNIFleet(t, lab.Config{Name: "cni-fifty"})
 	peer := c.start()
 	c.install("pods", "1.0.0", c.conf(object{"subnet6": podSubnet6}))

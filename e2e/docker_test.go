@@ -24,7 +24,6 @@ import (
 var dockerNetwork = []string{"network", "create", "-d", "tuplenet", "--subnet=10.20.3.0/24", "--gateway=10.20.3.1", "tp-docker-net1"}
 
 func TestT46_T47_T48_T49_T50_T51_ContainersOfDockerOnTwoHosts(t *testing.T) {
-	t.Parallel()
 	d := newDocked(t, "docker")
 	var beside sync.WaitGroup
 	defer beside.Wait()
