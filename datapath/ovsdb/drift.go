@@ -51,7 +51,8 @@ func (d *drift) judge(v *view, bridge string, wanted map[string]Port, steps []st
 		return name != bridge && (!still || !reflect.DeepEqual(w, p))
 	})
 	for name, p := range wanted {
-		if _, cannot := refused[name]; !planned[name] && !cannot && v.facts.Interfaces[name] != nil {
+		i := v.facts.Interfaces[name]
+		if _, cannot := refused[name]; !planned[name] && !cannot && i != nil && i.Bridge != "" {
 			d.settled[name] = p
 		}
 	}

@@ -76,7 +76,9 @@ func (v *view) plan(d *Desired) (steps []step, refused map[string]string) {
 			}
 			continue
 		}
-		if i := v.facts.Interfaces[name]; i != nil {
+		if i := v.facts.Interfaces[name]; i != nil && i.Bridge == "" {
+			continue // on its way out, or in: the end of its row, or its port's, wakes us
+		} else if i != nil {
 			refused[name] = fmt.Sprintf("an interface of this name exists on bridge %q and was not made by tuplenet", i.Bridge)
 			continue
 		}
@@ -116,6 +118,7 @@ func (v *view) planExisting(homes map[string]*bridgeRow, wanted map[string]Port,
 			owner, ours := p.ExternalIDs[OwnerKey]
 			iface := v.soleInterface(p)
 			switch {
+			case ours && isWanted && !v.wasRead(p): // as soon as the rest is read we are here again
 			case !ours && isWanted:
 				refused[p.Name] = fmt.Sprintf("a port of this name exists on bridge %q and was not made by tuplenet", b.Name)
 			case !ours:
@@ -148,6 +151,12 @@ func (v *view) bridgeNamed(name string) *bridgeRow {
 		}
 	}
 	return nil
+}
+
+// wasRead reports whether the interfaces of a port were read. The rows of one transaction are read as they are announced, which
+// is not always all at once; in the database itself no port lacks an interface, and no interface a port.
+func (v *view) wasRead(p *portRow) bool {
+	return !slices.ContainsFunc(p.Interfaces, func(uuid string) bool { return v.ifaces[uuid] == nil })
 }
 
 // soleInterface is the interface of a port as we make them: one, of the same name; nil if it is something else.

@@ -47,6 +47,7 @@ func TestThePlanMakesOnlyTheDifference(t *testing.T) {
 	standalone.FailMode = nil
 	bond := viewOf(goodBridge(), "a*")
 	bond.ports["p-a"].Interfaces = []string{"i-a", "i-b"}
+	bond.update(map[rowID]any{{tableInterface, "i-b"}: &ifaceRow{UUID: "i-b", Name: "b"}})
 	both := func(name string, ports ...string) *view {
 		v := viewOf(&bridgeRow{UUID: "o", Name: name}, ports...)
 		v.update(map[rowID]any{{tableBridge, "b"}: goodBridge()})
@@ -91,6 +92,31 @@ func TestThePlanMakesOnlyTheDifference(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The rows of one transaction are not always read at once. Neither half may be taken for what somebody wants to have.
+func TestAPortOfWhichHalfTheRowsAreReadIsWaitedFor(t *testing.T) {
+	d := &Desired{Bridge: "br-int", DatapathType: "netdev", Ports: []Port{{Name: "a"}}}
+	expect := func(v *view, when, want string) {
+		t.Helper()
+		if steps, refused := v.plan(d); describe(steps) != want || len(refused) != 0 || !v.replan {
+			t.Errorf("%s: steps %q, refused %v, planned for %v; want %q", when, describe(steps), refused, v.replan, want)
+		}
+		v.replan = false
+	}
+	v := viewOf(goodBridge(), "a*")
+	expect(v, "as it is", "")
+	port, iface := v.ports["p-a"], v.ifaces["i-a"]
+	v.update(map[rowID]any{{tableBridge, "b"}: goodBridge(), {tablePort, "p-a"}: nil})
+	expect(v, "its port went", "")
+	v.update(map[rowID]any{{tableInterface, "i-a"}: nil})
+	expect(v, "its interface, too", "create port a")
+	with := goodBridge()
+	with.Ports = []string{"p-a"}
+	v.update(map[rowID]any{{tableBridge, "b"}: with, {tablePort, "p-a"}: port})
+	expect(v, "its port came", "")
+	v.update(map[rowID]any{{tableInterface, "i-a"}: iface})
+	expect(v, "its interface, too", "")
 }
 
 func TestAChangeOfOneInterfaceLeavesTheOthersPointersAndOldFactsAlone(t *testing.T) {

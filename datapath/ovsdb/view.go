@@ -59,6 +59,7 @@ func (v *view) update(rows map[rowID]any) bool {
 			touched[id.uuid] = true
 			if row == nil && old != nil {
 				gone[old.Name] = true
+				v.replan = v.replan || v.homes[id.uuid] == home{} // its name is free now
 			}
 			v.replan = v.replan || v.homes[id.uuid].owner != "" && !sameConfig(old, v.ifaces[id.uuid])
 		}

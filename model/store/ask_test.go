@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -123,7 +124,9 @@ func TestQuestions_that_came_while_the_node_was_away_are_answered(t *testing.T) 
 		}
 		got <- a
 	}()
-	waitFor(t, "the question", func() bool { return len(keysOf(t, s)) == 2 })
+	waitFor(t, "question in the store", func() bool {
+		return slices.ContainsFunc(keysOf(t, s), func(k string) bool { return strings.HasPrefix(k, "ask/hv1/") })
+	})
 	node(t, other, "hv1", func(_ context.Context, r model.NodeRequest) model.NodeAnswer {
 		return model.NodeAnswer{Body: body(r.Command)}
 	})
