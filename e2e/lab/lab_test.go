@@ -10,12 +10,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tuplenet/e2e/lab"
 )
+
+// patience is how long a test may take; it ends what hangs.
+const patience = 5 * time.Minute
 
 // start makes a lab for a test, and checks when the test ends that nothing is left of it.
 func start(t *testing.T, cfg lab.Config) *lab.Lab {
@@ -103,16 +110,16 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 func TestWorkloadsOnTwoHostsPingAndMoveTCPOverEveryUnderlay(t *testing.T) {
 	for _, underlay := range []lab.Underlay{lab.UnderlayIPv4, lab.UnderlayIPv6} {
 		t.Run("underlay "+string(underlay), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			l := start(t, lab.Config{Name: "lt-" + string(underlay), Underlay: underlay})
+			l := start(t, lab.Config{Name: named("lt-" + string(underlay)), Underlay: underlay})
 			w := join(t, l)
 			for _, dst := range []netip.Addr{addr("10.20.1.2"), addr("2001:db8:20::2")} {
 				if err := w[0].Reaches(ctx, dst); err != nil {
 					t.Fatal(err)
 				}
 				report, err := w[0].Ping(ctx, dst, 5*time.Millisecond, 100)
-				if err != nil || report.Sent != 100 || report.Lost() != 0 || report.TTL != 64 {
+				if err != nil || report.Received == 0 || report.Lost() != 0 || report.TTL != 64 {
 					t.Errorf("ping %s: %v, ttl %d, %v", dst, report, report.TTL, err)
 				}
 				moved, err := w[0].Transfer(ctx, w[1], dst, lab.TransferOptions{Bytes: 20e6})
@@ -129,7 +136,7 @@ func TestWorkloadsOnTwoHostsPingAndMoveTCPOverEveryUnderlay(t *testing.T) {
 }
 
 func TestFaultsAreSeenAndRepaired(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l := start(t, lab.Config{Name: named("lt-faults")})
 	w := join(t, l)
@@ -181,7 +188,7 @@ func TestFaultsAreSeenAndRepaired(t *testing.T) {
 }
 
 func TestHostsLookLikeHosts(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l := start(t, lab.Config{Name: named("lt-look"), Bridge: "eth0", Etcd: lab.EtcdFirstHost})
 	alice, bob := l.Hosts()[0], l.Hosts()[1]
@@ -209,7 +216,7 @@ func TestHostsLookLikeHosts(t *testing.T) {
 }
 
 func TestACaptureShowsWhatCrossesTheUnderlay(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l := start(t, lab.Config{Name: named("lt-capture")})
 	w := join(t, l)
@@ -253,8 +260,22 @@ func TestLabsRunSideBySideAndANameIsUsedOnce(t *testing.T) {
 	must(t)(a.Hosts()[0].Exec(t.Context(), "true"))
 }
 
-// TestMain lets this program be the owner that TestALabWhoseOwnerWasKilled kills.
+// headless is the variable that makes this program one whose first thread ends and that goes on.
+const headless = "LAB_TEST_HEADLESS"
+
+func init() {
+	if os.Getenv(headless) != "" {
+		runtime.LockOSThread() // main runs on the first thread
+	}
+}
+
+// TestMain lets this program be the owner that TestALabWhoseOwnerWasKilled kills, and one whose first thread ends.
 func TestMain(m *testing.M) {
+	if os.Getenv(headless) != "" {
+		runtime.GOMAXPROCS(4)
+		go func() { time.Sleep(time.Hour) }()
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0) // of this thread
+	}
 	if name := os.Getenv("LAB_TEST_OWNER"); name != "" {
 		_, err := lab.New(context.Background(), lab.Config{Name: name})
 		fmt.Println("up", err)
@@ -294,13 +315,43 @@ func TestALabWhoseOwnerWasKilledIsRemovedAtTheNextStart(t *testing.T) {
 	}
 	l := start(t, lab.Config{Name: name, Hosts: []string{"h1"}})
 	must(t)(l.Hosts()[0].Exec(t.Context(), "true"))
+	left := lab.Leftovers("", name)
 	for _, o := range old {
-		if strings.HasPrefix(o, "process ") && strings.Contains(strings.Join(lab.Leftovers("", name), "\n"), strings.Fields(o)[1]) {
+		if strings.HasPrefix(o, "process ") && slices.Contains(left, o) { // its number may be another's now
 			t.Errorf("still there: %s", o)
 		}
 	}
 	if _, err := os.Stat(filepath.Join(l.Dir(), "bob")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("files of the old lab: %v", err)
+	}
+}
+
+func TestAProcessRunsAsLongAsItHasThreads(t *testing.T) {
+	h := start(t, lab.Config{Name: named("lt-threads"), Hosts: []string{"h1"}}).Hosts()[0]
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.Spawn("headless", headless+"=1", self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err = lab.WaitFor(ctx, "the end of its first thread", func() error {
+		if status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID)); !strings.Contains(string(status), "State:\tZ") {
+			return fmt.Errorf("its status is\n%s", status)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.Alive() {
+		t.Error("it counts as ended, though it may hold locks and ports")
+	}
+	if err := h.End(ctx, "headless", unix.SIGKILL); err != nil {
+		t.Error(err)
 	}
 }
 

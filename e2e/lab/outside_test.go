@@ -33,7 +33,7 @@ func onLAN(t *testing.T, h *lab.Host, layout lab.Layout) *lab.Workload {
 func TestAnEdgeOfEitherLayoutLeadsToTheOutsideWorld(t *testing.T) {
 	for _, layout := range []lab.Layout{lab.TwoNIC, lab.OneNIC} {
 		t.Run(string(layout), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			l := start(t, lab.TutorialEdgesConfig(named("lt-"+string(layout)), "", layout, 1))
 			h := l.Host("edge1")
@@ -113,7 +113,7 @@ func serves(t *testing.T, ctx context.Context, w, station *lab.Workload) {
 }
 
 func TestManyDestinationsAnswerASurvey(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l := start(t, lab.Config{Name: named("lt-survey"), Hosts: []string{"edge"}, Edges: []lab.Edge{{Host: "edge"}}})
 	w := onLAN(t, l.Host("edge"), lab.TwoNIC)

@@ -25,18 +25,37 @@ type Process struct {
 	Log   string `json:"log,omitempty"`
 }
 
-// startTime returns the start time of a process and whether it exists and is not a zombie.
-func startTime(pid int) (uint64, bool) {
+// Fields of /proc/PID/stat behind the name, from 0; see proc(5).
+const (
+	statState   = 0
+	statThreads = 17
+	statStart   = 19
+)
+
+// stat returns the fields of /proc/PID/stat behind the name; nil if there is no such process.
+func stat(pid int) []string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, false
+		return nil
 	}
 	// The name, in parentheses, may contain anything: fields are counted from its end.
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
+	if f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])); len(f) > statStart {
+		return f
+	}
+	return nil
+}
+
+// startTime returns the start time of a process and whether it exists and has not ended. A zombie has, but not while it has other
+// threads: the first one may be done before them, and what they share, such as locked files, ports and devices, goes with the last.
+func startTime(pid int) (uint64, bool) {
+	f := stat(pid)
+	if f == nil || f[statState] == "X" {
 		return 0, false
 	}
-	t, err := strconv.ParseUint(f[19], 10, 64)
+	if threads, err := strconv.Atoi(f[statThreads]); f[statState] == "Z" && (err != nil || threads < 2) {
+		return 0, false
+	}
+	t, err := strconv.ParseUint(f[statStart], 10, 64)
 	return t, err == nil
 }
 
