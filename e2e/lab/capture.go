@@ -77,12 +77,34 @@ func (c *Capture) read(messages io.Reader, listening chan struct{}) {
 	c.err = c.cmd.Wait()
 }
 
-// Stop ends the recording and returns tcpdump's text of it, one packet a line, with link-level headers.
+// Text is tcpdump's text of what was recorded so far. The last packet may be half written: that is an error.
+func (c *Capture) Text(ctx context.Context) (string, error) {
+	return c.node.Exec(ctx, "tcpdump", "-e", "-n", "-v", "-t", "-r", c.File)
+}
+
+// Stop ends the recording and returns tcpdump's text of it, one packet a line, with link-level headers. What was on the device before
+// is in it.
 func (c *Capture) Stop(ctx context.Context) (string, error) {
+	if err := c.drained(ctx); err != nil {
+		return "", err
+	}
 	_ = c.cmd.Process.Signal(unix.SIGINT)
 	<-c.done
 	if c.err != nil {
 		return "", fmt.Errorf("tcpdump: %w: %s", c.err, strings.Join(c.said, "; "))
 	}
-	return c.node.Exec(ctx, "tcpdump", "-e", "-n", "-v", "-t", "-r", c.File)
+	return c.Text(ctx)
+}
+
+// drained waits until tcpdump sleeps: it does when it has written all packets that the kernel had for it, and only then. A signal
+// would make it leave them there.
+func (c *Capture) drained(ctx context.Context) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline(ctx))
+	defer cancel()
+	return WaitFor(ctx, "tcpdump to have written "+c.File, func() error {
+		if f := stat(c.cmd.Process.Pid); f != nil && f[statState] != "S" && f[statState] != "Z" {
+			return fmt.Errorf("its state is %s", f[statState])
+		}
+		return nil
+	})
 }

@@ -73,8 +73,9 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// settle is how long anything local may take to come up (a switch, a daemon, a namespace) on a busy machine.
-const settle = 20 * time.Second
+// settle is how long anything local may take to come up (a switch, a daemon, a namespace) on a machine so busy that others wait for it,
+// too: only what hangs reaches it.
+const settle = time.Minute
 
 var (
 	labName  = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,19}$`)

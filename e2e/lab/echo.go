@@ -123,8 +123,8 @@ func reflect(ctx context.Context, conn *net.UDPConn) {
 	}
 }
 
-// answerTime is how long an Echo may take to answer: the kernel sends a lost segment again after 1 and 3 seconds.
-const answerTime = 5 * time.Second
+// answerTime is how long an Echo may take to answer: the kernel sends a lost segment again after 1, 3, 7 and 15 seconds.
+const answerTime = 20 * time.Second
 
 // Conversation is a TCP connection with an Echo.
 type Conversation struct {

@@ -261,7 +261,7 @@ func (h *Host) kill(ctx context.Context, name string, sig unix.Signal) error {
 
 // Vsctl runs ovs-vsctl on the host.
 func (h *Host) Vsctl(ctx context.Context, args ...string) (string, error) {
-	return h.Exec(ctx, append([]string{"ovs-vsctl", "--timeout=20"}, args...)...)
+	return h.Exec(ctx, append([]string{"ovs-vsctl", "--timeout=60"}, args...)...)
 }
 
 // Ofctl runs ovs-ofctl on the host, with OpenFlow 1.5.

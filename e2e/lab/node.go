@@ -214,7 +214,7 @@ func (n *node) command(ctx context.Context, args []string) *exec.Cmd {
 		}
 	}
 	cmd.Env, cmd.Dir = n.environ(), "/"
-	cmd.WaitDelay = settle / 2 // for what a command left running with its output
+	cmd.WaitDelay = settle / 6 // for what a command left running with its output
 	return cmd
 }
 
