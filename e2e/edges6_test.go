@@ -101,7 +101,7 @@ func TestT36_T40_TheWholeOfSection2WithoutAnyIPv4Address(t *testing.T) {
 			}
 			for n, h := range f.Hosts()[2:] {
 				f.check(h.Type(f.ctx, nil, lab.TutorialEdgeBridge(lab.TwoNIC)...))
-				f.daemon(h, "ONDEMAND=0", "GATEWAY=1")
+				f.daemon(h, "ONDEMAND=0", "GATEWAY=1", calm)
 				f.check(h.Type(f.ctx, nil, lab.TutorialEdgePatch(n+1)...))
 				f.check(alice.Type(f.ctx, nil, tutorial6(n+1)...))
 			}
@@ -120,17 +120,20 @@ func TestT36_T40_TheWholeOfSection2WithoutAnyIPv4Address(t *testing.T) {
 					}
 				}
 			}
-			f.eventually("both edges in use", func() error {
-				seen, err := w[0].Survey(f.ctx, echoPort, out.Destinations6(64))
-				times := map[netip.Addr]int{}
-				for _, as := range seen {
-					times[as]++
-				}
-				if err == nil && (times[snat61] == 0 || times[snat62] == 0) {
-					err = fmt.Errorf("seen as %v", times)
-				}
-				return err
-			})
+			for _, from := range w {
+				f.eventually("both edges in use by "+from.Name, func() error {
+					seen, err := from.Survey(f.ctx, echoPort, out.Destinations6(64))
+					times := map[netip.Addr]int{}
+					for _, as := range seen {
+						times[as]++
+					}
+					if err == nil && (times[snat61] == 0 || times[snat62] == 0) {
+						err = fmt.Errorf("seen as %v", times)
+					}
+					return err
+				})
+			}
+			f.watched(2)
 			report, err := w[1].Ping(f.ctx, out.Far.Addrs()[1], 20*time.Millisecond, 25)
 			f.check(err)
 			if report.Lost() > 0 {

@@ -176,10 +176,13 @@ func (f *fleet) on(h *lab.Host, line string) string {
 	return out
 }
 
+// settle is how long anything in a lab may take that happens by itself, whatever else the machine is busy with.
+const settle = time.Minute
+
 // eventually waits for a condition, at most the time that anything in a lab may take.
 func (f *fleet) eventually(what string, condition func() error) {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(f.ctx, settle)
 	defer cancel()
 	f.check(lab.WaitFor(ctx, what, condition))
 }
@@ -252,7 +255,7 @@ func (f *fleet) reach(w *lab.Workload, dst ...netip.Addr) {
 // transfer moves bytes by TCP, with equal checksums.
 func (f *fleet) transfer(from, to *lab.Workload, addr netip.Addr, bytes int64) {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(f.ctx, settle)
 	defer cancel()
 	_, err := from.Transfer(ctx, to, addr, lab.TransferOptions{Bytes: bytes})
 	f.check(err)

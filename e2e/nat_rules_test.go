@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -87,7 +88,7 @@ func TestT36_T38_T67_ConnectionsGoWithTheirRuleAndSurviveTheDaemon(t *testing.T)
 	e.check(h.KillDaemon(e.ctx))
 	e.say(slices.Concat(kept, out, in))
 	e.startEdge(h)
-	e.tpctl("lsp add LS-A after-restart 10.20.1.99 --wait=10s")
+	e.tpctl("lsp add LS-A after-restart 10.20.1.99 --wait=60s")
 	e.say(slices.Concat(kept, out, in))
 	if now := len(e.connections(h, "")); now != all {
 		t.Errorf("%d connections after the restart, %d before", now, all)
@@ -242,19 +243,28 @@ func TestT38_WithoutSourceTranslationHairpinsComeBackAsFromWhomWasAsked(t *testi
 	}
 }
 
-// pingAll has workloads ping one destination at the same time, with one identifier, and returns how many answers each got.
+// pingAll has workloads ping one destination at the same time, with one identifier, and returns how many of their first count pings
+// were answered. They go on until they have got so many answers, at most for a while: else ping(8) waits for the last answer only twice
+// as long as others took.
 func pingAll(f *fleet, dst netip.Addr, id, count int, all ...*lab.Workload) map[string]int {
 	f.t.Helper()
+	const while = 5 // seconds
+	answer := regexp.MustCompile(` bytes from ` + regexp.QuoteMeta(dst.String()) + `: icmp_seq=(\d+) `)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	got := map[string]int{}
 	for _, w := range all {
 		wg.Go(func() {
-			// It fails if there is no answer at all.
-			out, _ := w.Exec(f.ctx, "ping", "-n", "-e", fmt.Sprint(id), "-c", fmt.Sprint(count), "-i", "0.1", "-W", "1", dst.String())
+			// It fails if there are fewer answers.
+			out, _ := w.Exec(f.ctx, "ping", "-n", "-e", fmt.Sprint(id), "-c", fmt.Sprint(count), "-i", "0.1", "-w", fmt.Sprint(while), dst.String())
 			mu.Lock()
 			defer mu.Unlock()
-			got[w.Name] = strings.Count(out, " bytes from "+dst.String()+": icmp_seq=")
+			got[w.Name] = 0
+			for _, m := range answer.FindAllStringSubmatch(out, -1) {
+				if seq, err := strconv.Atoi(m[1]); err == nil && seq <= count {
+					got[w.Name]++
+				}
+			}
 			if strings.Contains(out, "DUP!") || strings.Contains(out, "DIFFERENT ADDRESS") {
 				f.t.Errorf("%s pings %s:\n%s", w.Name, dst, out)
 			}
@@ -375,10 +385,14 @@ func TestT36_TheEdgesOwnAddressMayBeTheExternalOne(t *testing.T) {
 	}
 }
 
+// hopWait is how long traceroute(8) waits for a hop, 10 s, whatever it knows of others: else it waits for a near hop, whose answer a
+// daemon makes, ten times as long as the answer of a far one took, and that may be 5 ms.
+const hopWait = "10,0,0"
+
 // traceroute are the hops to a destination.
 func (e *edged) traceroute(w *lab.Workload, dst netip.Addr) (hops []string) {
 	e.t.Helper()
-	out, err := w.Exec(e.ctx, "traceroute", "-n", "-q", "1", "-w", "2", "-m", "8", dst.String())
+	out, err := w.Exec(e.ctx, "traceroute", "-n", "-q", "1", "-w", hopWait, "-m", "8", dst.String())
 	e.check(err)
 	for _, m := range regexp.MustCompile(`(?m)^ *\d+ +(\S+)`).FindAllStringSubmatch(out, -1) {
 		hops = append(hops, m[1])

@@ -53,7 +53,7 @@ func TestT23_TheRouterAnswersAndShowsInTraceroute(t *testing.T) {
 	for _, c := range []struct{ family, dst, hop string }{
 		{"-4", "10.20.2.10", "10.20.1.1"}, {"-6", "2001:db8:20:2::10", "2001:db8:20:1::1"},
 	} {
-		out, err := a.Exec(f.ctx, "traceroute", c.family, "-n", "-q", "1", "-w", "2", "-m", "5", c.dst)
+		out, err := a.Exec(f.ctx, "traceroute", c.family, "-n", "-q", "1", "-w", hopWait, "-m", "5", c.dst)
 		f.check(err)
 		var hops []string
 		for _, m := range regexp.MustCompile(`(?m)^ *\d+ +(\S+)`).FindAllStringSubmatch(out, -1) {

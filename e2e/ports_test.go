@@ -39,6 +39,7 @@ func TestT69_APortOnTwoHostsIsWhereItCameLast(t *testing.T) {
 	f.eventuallyShows("lsp show LS-B lsp-roam", "chassis: bob")
 	now := f.workload(f.Hosts()[0], "roam-a", "lsp-roam", "f2:01:00:00:00:50", "10.20.2.1", "", "10.20.2.50/24")
 	f.eventuallyShows("lsp show LS-B lsp-roam", "chassis: alice")
+	f.tpctl("lsp add LS-B later 10.20.2.51 --wait=60s") // bob has applied what came before, too, and the old workload refuses no connection
 	f.transfer(b, now, now.Addrs()[0], 2e6)
 }
 

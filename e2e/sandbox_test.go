@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"tuplenet/e2e/lab"
 )
@@ -26,7 +25,7 @@ func sandbox(ctx context.Context, name string, args ...string) (string, error) {
 
 func TestTheSandboxWithEdgesIsThereForEverybodyToPlay(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	name := os.Getenv("TUPLENET_LAB_PREFIX") + "played"
 	t.Cleanup(func() {

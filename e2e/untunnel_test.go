@@ -98,7 +98,7 @@ func (e *edged) untunneled(o outing, far *lab.Workload) {
 		_, err := alice.Exec(e.ctx, "ip", "link", "show", hostPort)
 		return err
 	})
-	e.reach(o.from, o.dst)
+	e.leavesInClear(o) // which it does some time after the port has come
 	e.passes(o, far, true)
 	restart()
 	e.eventually("the port to go", func() error {
@@ -112,6 +112,21 @@ func (e *edged) untunneled(o outing, far *lab.Workload) {
 	if now := e.on(alice, settings); now != before {
 		e.t.Errorf("settings of the kernel were\n%s\nand are\n%s", before, now)
 	}
+}
+
+// leavesInClear waits until a ping of the workload leaves its host without a tunnel.
+func (e *edged) leavesInClear(o outing) {
+	e.t.Helper()
+	e.eventually(o.from.Name+"'s packets to leave in clear", func() error {
+		wire, err := e.Host("alice").CaptureUnderlay(e.ctx, "host "+o.ip.String()) // inside a tunnel's packets it does not look
+		e.check(err)
+		e.reach(o.from, o.dst)
+		text, err := wire.Stop(e.ctx)
+		if err == nil && strings.TrimSpace(text) == "" {
+			err = errors.New("none did")
+		}
+		return err
+	})
 }
 
 // passes moves data to the outside and looks whether packets of the workload leave its host in clear, or else in a tunnel; what comes
