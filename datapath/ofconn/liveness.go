@@ -60,18 +60,23 @@ func (p *progress) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// keepAlive asks a silent switch for an echo, and gives it up when it stays silent.
+// keepAlive asks a silent switch for an echo, and gives it up when it stays silent. Time in which we did not run ourselves does not
+// count: what the switch said then waits to be read.
 func (s *Session) keepAlive(limit time.Duration, asks chan<- struct{}) {
 	t := time.NewTicker(limit / 4)
 	defer t.Stop()
-	for {
+	for quiet := 0; ; { // so many ticks, one after the other
 		select {
 		case <-s.done:
 			return
 		case <-t.C:
 		}
-		switch silent := s.alive.silence(); {
-		case silent > limit:
+		silent := s.alive.silence()
+		if quiet++; silent <= limit/4 {
+			quiet = 0
+		}
+		switch {
+		case silent > limit && quiet >= 4:
 			s.fail(fmt.Errorf("the switch said nothing for %s", silent.Round(time.Millisecond)))
 			return
 		case silent > limit/4:
