@@ -146,10 +146,11 @@ func TestAFlowWithATimeIsRemovedByTheSwitch(t *testing.T) {
 	_, s := connect(t, ofconn.Config{}, ovstest.Config{})
 	short := packed(t, of.Flow{Table: 3, Priority: 7, Match: of.Match{}.Eq(of.Reg1, of.U(1))})
 	long := packed(t, of.Flow{Table: 4, Priority: 7})
-	must(t, s.Bundle(soon(t), []ofconn.Mod{ofconn.AddFlow{Packed: short, Cookie: 1, Seconds: 1}, ofconn.AddFlow{Packed: long, Cookie: 2}}))
-	if have := flows(t, s); len(have) != 2 || have[1].Settings>>32&0xffff != 1 || have[2].Settings != 0 {
+	must(t, s.Bundle(soon(t), []ofconn.Mod{ofconn.AddFlow{Packed: short, Cookie: 1, Seconds: 600}, ofconn.AddFlow{Packed: long, Cookie: 2}}))
+	if have := flows(t, s); len(have) != 2 || have[1].Settings>>32&0xffff != 600 || have[2].Settings != 0 {
 		t.Fatalf("flows %+v", have)
 	}
+	must(t, s.Bundle(soon(t), []ofconn.Mod{ofconn.AddFlow{Packed: short, Cookie: 1, Seconds: 1}})) // in its place
 	eventually(t, "one flow to go", func() bool { have := flows(t, s); return len(have) == 1 && have[2].Table == 4 })
 }
 

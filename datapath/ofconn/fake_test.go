@@ -23,7 +23,7 @@ type fakeSwitch struct {
 	socket string
 }
 
-const patience = 10 * time.Second
+const patience = 60 * time.Second
 
 // listen runs a fake switch for the time of the test. answer returns what to send back.
 func listen(t *testing.T, hello []byte, answer func(m []byte) []byte) *fakeSwitch {

@@ -55,7 +55,22 @@ func TestAHungSwitchIsNoticed(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	l.ovs.ResumeVswitchd()
-	must(t, l.up().Barrier(soon(t)))
+	l.comesBack()
+}
+
+// comesBack waits for a session that answers. With a short Echo, one more may end because the machine was busy.
+func (l *link) comesBack() {
+	l.t.Helper()
+	ctx := soon(l.t)
+	for s := l.up(); ; s = l.up() {
+		err := s.Barrier(ctx)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, ofconn.ErrClosed) {
+			l.t.Fatalf("barrier: %v", err)
+		}
+	}
 }
 
 func TestAHungSwitchIsNoticedWhileABundleIsWritten(t *testing.T) {
@@ -65,15 +80,16 @@ func TestAHungSwitchIsNoticedWhileABundleIsWritten(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	l.ovs.ResumeVswitchd()
-	must(t, l.up().Barrier(soon(t)))
+	l.comesBack()
 }
 
 func TestAnIdleConnectionStaysUp(t *testing.T) {
-	l, s := connect(t, ofconn.Config{Echo: 200 * time.Millisecond}, ovstest.Config{})
+	const echo = 3 * time.Second // a switch on a busy machine may take a while to answer
+	l, s := connect(t, ofconn.Config{Echo: echo}, ovstest.Config{})
 	select {
 	case <-l.ups:
 		t.Fatal("a second session")
-	case <-time.After(time.Second):
+	case <-time.After(2 * echo):
 	}
 	must(t, s.Barrier(soon(t)))
 }

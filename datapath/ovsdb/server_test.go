@@ -94,10 +94,13 @@ func (s *server) vsctl(args ...string) string {
 	return s.run("ovs-vsctl", append([]string{"--no-wait", "--db=unix:" + s.sock()}, args...)...)
 }
 
+// patience is how long anything may take on a busy machine.
+const patience = time.Minute
+
 // eventually waits for a condition, and fails with what was missing.
 func (s *server) eventually(what string, cond func() error) {
 	s.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		err := cond()
 		if err == nil {
@@ -139,7 +142,10 @@ func (s *server) follow() *follower { return s.followWith(Config{}) }
 func (s *server) followWith(cfg Config) *follower {
 	s.t.Helper()
 	f := &follower{s: s}
-	cfg.Socket, cfg.Echo = s.sock(), time.Second
+	cfg.Socket = s.sock()
+	if cfg.Echo == 0 {
+		cfg.Echo = patience // only some tests are about a server that hangs
+	}
 	cfg.OnDrift = func(found []Drift) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -194,6 +200,9 @@ func hasInterface(name string, check func(*Interface) bool) func(Facts) string {
 		i := f.Interfaces[name]
 		if i == nil {
 			return fmt.Sprintf("no interface %s; failures %v", name, f.Failures)
+		}
+		if i.Bridge == "" { // its port is still to be read
+			return fmt.Sprintf("interface %s is of no bridge yet", name)
 		}
 		if check != nil && !check(i) {
 			return fmt.Sprintf("interface %s is %+v", name, i)

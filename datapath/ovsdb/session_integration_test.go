@@ -254,7 +254,7 @@ func TestAForeignPortOfAWantedNameIsLeftAloneAndReported(t *testing.T) {
 
 func TestAfterARestartOfTheServerWhatChangedMeanwhileIsSeen(t *testing.T) {
 	s := newServer(t)
-	f := s.follow()
+	f := s.followWith(Config{Echo: time.Second})
 	f.Set(desired(geneve()))
 	f.until("the port", hasInterface("tn-geneve", nil))
 	for _, name := range []string{"vm1", "vm2"} {
@@ -384,7 +384,7 @@ func TestRunEndsWhereverItsContextDoes(t *testing.T) {
 		}()
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("Run has not ended, though its context has, %v after the start", time.Duration(i)*50*time.Microsecond)
 		}
 		cancel()

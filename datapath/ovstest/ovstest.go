@@ -41,7 +41,7 @@ type Switch struct {
 }
 
 // patience is how long starting and single commands may take on a loaded machine.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // directories are named after the test process, so that the next one finds what a killed one left.
 const dirPrefix = "tnovs"
