@@ -17,7 +17,7 @@ func TestAn_unreachable_store_is_told_in_one_line_within_the_time_limit(t *testi
 		t.Fatal(err)
 	}
 	defer l.Close()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	closed, err := net.Listen("tcp", net.JoinHostPort(ownAddress(), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,11 +61,11 @@ func (s *Store) Ask(ctx context.Context, chassis string, req model.NodeRequest) 
 		}
 		return err
 	})
-	if err != nil {
-		return model.NodeAnswer{}, err
+	var answer model.NodeAnswer
+	if err == nil {
+		answer, err = s.awaitAnswer(ctx, lease, s.keys.answers(id), rev)
 	}
-	answer, err := s.awaitAnswer(ctx, lease, s.keys.answers(id), rev)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil { // be it that the question was on its way, or that its answer is not
 		return model.NodeAnswer{}, s.silent(context.WithoutCancel(ctx), chassis, ctx)
 	}
 	return answer, err
@@ -113,7 +113,7 @@ func (s *Store) silent(ctx context.Context, chassis string, asked context.Contex
 	if !errors.Is(asked.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("ask chassis %s: %w", chassis, context.Cause(asked))
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	age, alive, err := s.Seen(ctx, chassis)
 	switch {

@@ -100,7 +100,7 @@ func TestA_port_is_found_by_its_name_alone(t *testing.T) {
 
 func TestA_binding_is_awaited_on_the_chassis_that_was_named(t *testing.T) {
 	s := newStore(t)
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, time.Minute)
 	mustSwitch(t, s, "LS-A")
 	mustPort(t, s, "LS-A", "p")
 	got := make(chan int64, 1)
@@ -158,7 +158,7 @@ func TestReceipts_are_for_everything_up_to_now(t *testing.T) {
 	if err != nil || rev <= bound {
 		t.Fatalf("revision %d behind %d: %v", rev, bound, err)
 	}
-	r, err := s.Await(t.Context(), Wait{ID: "w1", Revision: rev, Limit: time.Second})
+	r, err := s.Await(t.Context(), Wait{ID: "w1", Revision: rev, Limit: time.Minute})
 	if err != nil || len(r.Laggards) != 0 { // nobody is alive
 		t.Fatal(r, err)
 	}

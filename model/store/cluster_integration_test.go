@@ -17,7 +17,7 @@ func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var out []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", net.JoinHostPort(ownAddress(), "0"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,7 @@ import (
 
 // A server that was given its port is found by it.
 func TestMembersSayTheirPorts(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort(ownAddress(), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func (r *replica) apply(u Update) {
 // until applies updates until the condition holds.
 func (r *replica) until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for r.resets == 0 || !cond() {
 		select {
 		case u := <-r.updates:
@@ -171,11 +171,11 @@ func TestP15_a_follower_that_was_away_during_a_compaction_gets_everything_again(
 	if _, err := raw(t, s).Compact(t.Context(), rev); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.run(within(t, 10*time.Second)); !errors.Is(err, rpctypes.ErrCompacted) {
+	if err := f.run(within(t, time.Minute)); !errors.Is(err, rpctypes.ErrCompacted) {
 		t.Fatalf("run returned %v", err)
 	}
 	f.loaded = false
-	ctx, cancel := context.WithCancel(within(t, 10*time.Second))
+	ctx, cancel := context.WithCancel(within(t, time.Minute))
 	f.deliver = func(u Update) { updates = append(updates, u); cancel() }
 	_ = f.run(ctx)
 	last := updates[len(updates)-1]
@@ -250,7 +250,7 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(20 * time.Second); !cond(); {
+	for limit := time.After(time.Minute); !cond(); {
 		select {
 		case <-tick.C:
 		case <-limit:

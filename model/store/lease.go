@@ -79,6 +79,10 @@ func (l *Lease) current() clientv3.LeaseID {
 	return l.lease
 }
 
+// expiring is how much later than its time a lease may end: etcd looks for those that are over every half second, and a busy one
+// takes its time to remove them.
+const expiring = 5 * time.Second
+
 // HoldIdentity makes the chassis count as alive until ctx ends or the lease is closed, and keeps other hosts from using
 // its name. A daemon that was restarted on the same node takes over at once. After a reboot of the node it waits until
 // the previous boot's lease has expired. Errors: ErrHeld when another host is alive under this name.
@@ -88,7 +92,7 @@ func (s *Store) HoldIdentity(ctx context.Context, id Identity) (*Lease, error) {
 	}
 	run, cancel := context.WithCancel(ctx)
 	l := &Lease{store: s, id: id, cancel: cancel, done: make(chan struct{})}
-	if err := l.acquire(ctx, time.Now().Add(s.cfg.LeaseTTL+2*time.Second)); err != nil {
+	if err := l.acquire(ctx, time.Now().Add(s.cfg.LeaseTTL+expiring)); err != nil {
 		cancel()
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/client/v3"
+
 	"tuplenet/model"
 )
 
@@ -56,13 +58,13 @@ func TestA_restarted_daemon_takes_over_at_once_and_the_old_one_learns_it(t *test
 	if err != nil {
 		t.Fatal(err)
 	}
-	young, err := s.another(t).HoldIdentity(within(t, 2*time.Second), alice) // much less than the lease of 10 s
+	young, err := s.another(t).HoldIdentity(within(t, 20*time.Second), alice) // much less than the lease of a minute
 	if err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case <-old.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the old holder does not know")
 	}
 	var held *ErrHeld
@@ -78,7 +80,7 @@ func TestA_restarted_daemon_takes_over_at_once_and_the_old_one_learns_it(t *test
 
 func TestAfter_a_reboot_the_identity_is_taken_when_the_old_lease_ends(t *testing.T) {
 	t.Parallel()
-	s := openAt(t, Config{Prefix: newStore(t).cfg.Prefix, LeaseTTL: time.Second})
+	s := openAt(t, Config{Prefix: newStore(t).cfg.Prefix, LeaseTTL: 3 * time.Second}) // long enough not to end on a busy machine
 	dying := s.another(t)
 	if _, err := dying.HoldIdentity(t.Context(), alice); err != nil {
 		t.Fatal(err)
@@ -174,18 +176,16 @@ var affected, unaffected = model.Answer{Affected: true}, model.Answer{}
 
 func TestP16_WhomAChangeDoesNotConcernIsNotWaitedFor(t *testing.T) {
 	s := newStore(t)
-	if r := <-awaitLater(t, s, Wait{ID: "w0", Revision: waitedChange(t, s, "w0"), Chassis: []string{}, Limit: 10 * time.Second}); r.Affected != 0 || len(r.Laggards) != 0 {
+	if r := <-awaitLater(t, s, Wait{ID: "w0", Revision: waitedChange(t, s, "w0"), Chassis: []string{}, Limit: time.Minute}); r.Affected != 0 || len(r.Laggards) != 0 {
 		t.Fatalf("without any chassis: %v", r)
 	}
 	a, _ := liveNode(t, s, "a"), liveNode(t, s, "silent and not concerned")
 	rev := waitedChange(t, s, "w1")
 	a.report(rev, "", map[string]model.Answer{"w1": affected})
-	if r := <-awaitLater(t, s, Wait{ID: "w1", Revision: rev, Chassis: []string{"a"}, Limit: 20 * time.Second}); r.Affected != 1 || r.Applied != 1 || len(r.Laggards) != 0 {
+	if r := <-awaitLater(t, s, Wait{ID: "w1", Revision: rev, Chassis: []string{"a"}, Limit: time.Minute}); r.Affected != 1 || r.Applied != 1 || len(r.Laggards) != 0 {
 		t.Fatalf("%+v", r)
 	}
-	if got := keysOf(t, s); slices.Contains(got, "sync/w1") {
-		t.Fatal("the request of the waiter is still there")
-	}
+	waitFor(t, "end of the request of the waiter", func() bool { return !slices.Contains(keysOf(t, s), "sync/w1") })
 }
 
 func TestP16_WhoMayBeAffectedAndIsSilentIsAskedByName(t *testing.T) {
@@ -193,7 +193,7 @@ func TestP16_WhoMayBeAffectedAndIsSilentIsAskedByName(t *testing.T) {
 	a, b := liveNode(t, s, "a"), liveNode(t, s, "b")
 	rev := waitedChange(t, s, "w")
 	a.report(rev, "", map[string]model.Answer{"w": affected})
-	r := awaitLater(t, s, Wait{ID: "w", Revision: rev, Since: rev - 1, Chassis: []string{"a", "b"}, Limit: 20 * time.Second})
+	r := awaitLater(t, s, Wait{ID: "w", Revision: rev, Since: rev - 1, Chassis: []string{"a", "b"}, Limit: time.Minute})
 	asked := make(chan Waiter, 16)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -231,7 +231,8 @@ func TestP16_ReceiptsNameWhoIsLateDeadOrRefused(t *testing.T) {
 	a.report(rev, "", map[string]model.Answer{"w": affected})
 	b.report(rev-1, "OpenFlow connection is down", nil)
 	c.report(rev, "", map[string]model.Answer{"w": {Affected: true, Refused: []model.Problem{{Key: "port/LS/p", Reason: "table full"}}}})
-	r := <-awaitLater(t, s, Wait{ID: "w", Revision: rev, Chassis: []string{"a", "b", "c", "dead", "never was"}, Limit: 400 * time.Millisecond})
+	// Enough time to read what they said, which they have.
+	r := <-awaitLater(t, s, Wait{ID: "w", Revision: rev, Chassis: []string{"a", "b", "c", "dead", "never was"}, Limit: 3 * time.Second})
 	if r.Affected != 5 || r.Applied != 1 || len(r.Laggards) != 4 {
 		t.Fatalf("%+v", r)
 	}
@@ -249,7 +250,7 @@ func TestP16_ReceiptsNameWhoIsLateDeadOrRefused(t *testing.T) {
 	b.report(rev, "", map[string]model.Answer{"w2": affected})
 	rev = waitedChange(t, s, "w2")
 	b.report(rev, "", map[string]model.Answer{"w2": affected})
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, time.Minute)
 	if r, err := s.Await(ctx, Wait{ID: "w2", Revision: rev, Chassis: []string{"b", "dead"}, Limit: time.Hour}); err != nil || r.Applied != 1 || len(r.Laggards) != 1 {
 		t.Fatalf("%+v %v", r, err)
 	}
@@ -259,7 +260,7 @@ func TestAwait_without_names_waits_for_all_that_live(t *testing.T) {
 	s := newStore(t)
 	a, b := liveNode(t, s, "a"), liveNode(t, s, "b")
 	rev := waitedChange(t, s, "w")
-	receipts := awaitLater(t, s, Wait{ID: "w", Revision: rev, Limit: 20 * time.Second})
+	receipts := awaitLater(t, s, Wait{ID: "w", Revision: rev, Limit: time.Minute})
 	a.report(rev, "", map[string]model.Answer{"w": affected})
 	if err := b.lease.Close(t.Context()); err != nil { // it dies: nobody waits for it
 		t.Fatal(err)
@@ -334,20 +335,40 @@ func TestP16_AWaiterCostsAsManyWritesAsItHasAffectedNodes(t *testing.T) {
 			defer close(done)
 			answer(rev, id, chassis)
 		}()
-		r, err := s.Await(t.Context(), Wait{ID: id, Revision: rev, Chassis: chassis, Limit: time.Minute})
+		r, err := s.Await(t.Context(), Wait{ID: id, Revision: rev, Chassis: chassis, Limit: 2 * time.Minute})
 		if err != nil || r.Applied != len(chassis) || len(r.Laggards) != 0 {
 			t.Fatalf("%v %v", r, err)
 		}
 		<-done
-		after, err := s.Revision(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		writes := after - before
+		writes := writesSince(t, s, before)
 		t.Logf("%d of %d affected: %d writes, %s", len(chassis), nodes, writes, r.Elapsed.Round(time.Millisecond))
 		// The change, the end of the request, and questions by name while slow answers come: the slower the machine, the more.
-		if most := int64(len(chassis)) + int64(len(chassis))/10 + 8; writes > most {
+		if most := len(chassis) + len(chassis)/10 + 8; writes > most {
 			t.Errorf("%d writes for %d affected nodes", writes, len(chassis))
 		}
 	}
+}
+
+// writesSince is how many revisions after one are of this deployment: others write at the same time, and so do leases that end.
+func writesSince(t *testing.T, s *Store, rev int64) (n int) {
+	t.Helper()
+	end := put(t, s, "end-of-count", "x")
+	ctx, cancel := context.WithCancel(within(t, time.Minute))
+	defer cancel()
+	last := rev
+	for resp := range raw(t, s).Watch(ctx, s.keys.root, clientv3.WithPrefix(), clientv3.WithRev(rev+1)) {
+		if err := resp.Err(); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range resp.Events {
+			if e.Kv.ModRevision == end {
+				return n
+			}
+			if e.Kv.ModRevision > last {
+				n, last = n+1, e.Kv.ModRevision
+			}
+		}
+	}
+	t.Fatal("the watch ended")
+	return 0
 }

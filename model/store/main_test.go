@@ -38,6 +38,13 @@ func run(m *testing.M) int {
 
 var prefixes atomic.Int64
 
+// ownAddress is an address of the loopback device that only this process uses: no connection comes from it by itself, and no other
+// process is given a port of it, so a port that was free stays free, and one that was given up can be had again.
+func ownAddress() string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d", 64+pid>>14&63, pid>>7&127, 1+pid&127)
+}
+
 // newStore is a store with an empty deployment of its own.
 func newStore(t *testing.T) *Store {
 	return openAt(t, Config{Prefix: fmt.Sprintf("/t%d", prefixes.Add(1))})
@@ -47,6 +54,12 @@ func openAt(t *testing.T, cfg Config) *Store {
 	t.Helper()
 	if cfg.Endpoints == nil {
 		cfg.Endpoints = server.Endpoints()
+	}
+	if cfg.DialTimeout == 0 { // on a busy machine, with hundreds of requests at once
+		cfg.DialTimeout = time.Minute
+	}
+	if cfg.LeaseTTL == 0 {
+		cfg.LeaseTTL = time.Minute
 	}
 	s, err := Open(cfg)
 	if err != nil {

@@ -410,9 +410,11 @@ func TestT63_many_objects_are_deleted_in_one_transaction_or_none(t *testing.T) {
 	if got := keysOf(t, s); !slices.Equal(got, before) {
 		t.Fatalf("left: %q", got)
 	}
-	resp, err := raw(t, s).Get(t.Context(), s.keys.root+"x", clientv3.WithPrefix())
-	if err != nil || resp.Header.Revision != rev {
-		t.Fatalf("revision %d, the deletion says %d", resp.Header.Revision, rev)
+	for at, want := range map[int64]int64{rev - 1: 1, rev: 0} {
+		resp, err := raw(t, s).Get(t.Context(), s.keys.object(refs[0]), clientv3.WithRev(at), clientv3.WithCountOnly())
+		if err != nil || resp.Count != want {
+			t.Fatalf("the deletion says revision %d: %v at revision %d: %v", rev, resp, at, err)
+		}
 	}
 	if _, err := s.DeleteAll(t.Context(), refs, WithWaiter("w")); err != nil { // nothing is left to do
 		t.Fatal(err)

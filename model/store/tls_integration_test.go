@@ -83,7 +83,7 @@ func TestThe_store_is_reached_by_tls_and_with_user_and_password(t *testing.T) {
 	}
 	defer e.Close()
 	hostPort := strings.TrimPrefix(e.Endpoints()[0], "https://")
-	good := Config{Endpoints: []string{hostPort}, CACert: a.file("ca"), Cert: a.file("client"), Key: a.file("client-key"), DialTimeout: 5 * time.Second}
+	good := Config{Endpoints: []string{hostPort}, CACert: a.file("ca"), Cert: a.file("client"), Key: a.file("client-key"), DialTimeout: time.Minute}
 	s := openAt(t, good)
 	mustSwitch(t, s, "LS")
 
