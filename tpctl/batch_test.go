@@ -136,7 +136,8 @@ func TestABatchIsItsLinesOneAfterTheOther(t *testing.T) {
 				if len(rest) == 0 || what != rest[0] {
 					t.Fatalf("stopped with %q, want one of %q", stderr, rest)
 				}
-				if _, err := fmt.Sscanf(where[strings.Index(where, "--from"):], "--from %d", &from); err != nil || !strings.HasPrefix(what, fmt.Sprintf("line %d:", from)) {
+				_, where, _ = strings.Cut(where, "--from ")
+				if _, err := fmt.Sscanf(where, "%d", &from); err != nil || !strings.HasPrefix(what, fmt.Sprintf("line %d:", from)) {
 					t.Fatalf("where to go on: %q: %v", stderr, err)
 				}
 				rest = rest[1:]
@@ -189,10 +190,11 @@ func TestAnInterruptedBatchSaysWhereItGoesOn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	in := &interruptedInput{lines: 400, after: 300, cancel: cancel}
 	var out, errs bytes.Buffer
-	code := Main(ctx, Env{Args: strings.Fields("-e " + endpoints + " batch -f -"), Stdin: in, Stdout: &out, Stderr: &errs,
+	code := Main(ctx, Env{Args: strings.Fields("-e " + endpoints + " --timeout 60s batch -f -"), Stdin: in, Stdout: &out, Stderr: &errs,
 		Getenv: func(string) string { return "" }})
 	var done, from int
-	if _, err := fmt.Sscanf(errs.String()[strings.Index(errs.String(), "stopped, "):], "stopped, %d lines are done, go on with --from %d", &done, &from); err != nil || code == ExitOK || from != done+1 {
+	_, where, _ := strings.Cut(errs.String(), "; stopped, ")
+	if _, err := fmt.Sscanf(where, "%d lines are done, go on with --from %d", &done, &from); err != nil || code == ExitOK || from != done+1 {
 		t.Fatalf("exit code %d, %q: %v", code, errs.String(), err)
 	}
 	if made := len(content(t, endpoints, "/tuplenet", true)); made != done {

@@ -12,7 +12,7 @@ import (
 )
 
 // completionTimeout bounds the look into the store while the user waits at the tab key.
-const completionTimeout = 2 * time.Second
+var completionTimeout = 2 * time.Second
 
 // candidates finds the names for the argument that follows the arguments before. No error: no names.
 type candidates func(ctx context.Context, st *store.Store, before []string) ([]string, error)

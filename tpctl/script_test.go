@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.etcd.io/etcd/client/v3"
@@ -20,6 +21,9 @@ import (
 	"tuplenet/model/store"
 )
 
+// patience is how long the store may take for an answer on a busy machine.
+const patience = time.Minute
+
 // TestMain is two programs: the tests, and, under the name tpctl, what cmd/tpctl is, for scripts that need a shell.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "tpctl" {
@@ -27,6 +31,7 @@ func TestMain(m *testing.M) {
 			Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv,
 		}))
 	}
+	completionTimeout = patience
 	os.Exit(m.Run())
 }
 
@@ -52,6 +57,7 @@ func TestScripts(t *testing.T) {
 				e.Setenv("NAME", name)
 				e.Setenv("TPCTL_ENDPOINTS", strings.Join(etcd.Endpoints(), ","))
 				e.Setenv("TPCTL_PREFIX", "/"+name)
+				e.Setenv("TPCTL_TIMEOUT", patience.String())
 				e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
 				return os.MkdirAll(home, 0o755)
 			},
@@ -133,7 +139,8 @@ func scriptConfig(ts *testscript.TestScript, _ bool, args []string) {
 
 // openFor opens the store as the script's environment says, until the script ends.
 func openFor(ts *testscript.TestScript) *store.Store {
-	st, err := store.Open(store.Config{Endpoints: strings.Split(ts.Getenv("TPCTL_ENDPOINTS"), ","), Prefix: ts.Getenv("TPCTL_PREFIX")})
+	st, err := store.Open(store.Config{Endpoints: strings.Split(ts.Getenv("TPCTL_ENDPOINTS"), ","), Prefix: ts.Getenv("TPCTL_PREFIX"),
+		DialTimeout: patience, LeaseTTL: patience})
 	ts.Check(err)
 	ts.Defer(func() { st.Close() })
 	return st

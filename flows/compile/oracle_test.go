@@ -105,7 +105,7 @@ func (o *oracle) connect() {
 	up, done := make(chan *ofconn.Session, 1), make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = ofconn.Run(ctx, ofconn.Config{Socket: o.sw.Mgmt(), OnUp: func(ctx context.Context, s *ofconn.Session) {
+		_ = ofconn.Run(ctx, ofconn.Config{Socket: o.sw.Mgmt(), Echo: 2 * time.Minute, OnUp: func(ctx context.Context, s *ofconn.Session) {
 			up <- s
 			<-ctx.Done()
 		}}) // it ends with ctx
@@ -114,8 +114,8 @@ func (o *oracle) connect() {
 	o.ctx = ctx
 	select {
 	case o.session = <-up:
-	case <-time.After(20 * time.Second):
-		o.t.Fatal("no OpenFlow session in 20 s")
+	case <-time.After(time.Minute):
+		o.t.Fatal("no OpenFlow session in a minute")
 	}
 }
 

@@ -126,7 +126,7 @@ func (k *tracker) send(t *rapid.T, port uint32, frame []byte) (uint32, sim.Packe
 	k.sw.Receive(fmt.Sprintf("p%d", port), frame)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(20 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		for port, f := range k.files {
 			b, err := next(f)
 			if err != nil {
@@ -139,7 +139,7 @@ func (k *tracker) send(t *rapid.T, port uint32, frame []byte) (uint32, sim.Packe
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("nothing left the switch in 20 s")
+			t.Fatalf("nothing left the switch in a minute")
 		}
 	}
 }

@@ -54,8 +54,8 @@ func TestT52_The_store_is_reached_by_TLS_with_the_files_of_the_configuration(t *
 	}
 	defer e.Close()
 	address := strings.TrimPrefix(e.Endpoints()[0], "https://")
-	live := func(keys string) error {
-		n, err := read("", fmt.Sprintf(`"etcd_cluster": %q, "timeout": 1, %s`, address, keys))
+	live := func(seconds int, keys string) error {
+		n, err := read("", fmt.Sprintf(`"etcd_cluster": %q, "timeout": %d, %s`, address, seconds, keys))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,10 +67,10 @@ func TestT52_The_store_is_reached_by_TLS_with_the_files_of_the_configuration(t *
 		_, err = st.Live(t.Context())
 		return err
 	}
-	if err := live(fmt.Sprintf(`"etcd_cacert": %q, "etcd_cert": %q, "etcd_key": %q`, cert, cert, key)); err != nil {
+	if err := live(60, fmt.Sprintf(`"etcd_cacert": %q, "etcd_cert": %q, "etcd_key": %q`, cert, cert, key)); err != nil {
 		t.Errorf("with certificate: %v", err)
 	}
-	if err := live(fmt.Sprintf(`"etcd_cacert": %q`, cert)); err == nil {
+	if err := live(1, fmt.Sprintf(`"etcd_cacert": %q`, cert)); err == nil {
 		t.Error("reached without a certificate of its own")
 	}
 }

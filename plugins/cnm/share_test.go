@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 
 	"tuplenet/model"
 	"tuplenet/model/store"
@@ -26,6 +27,13 @@ func newDriver(t *testing.T) (d *Driver, share func() *Driver) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { d.Close() })
+		// The same store, with more patience than the engine has: the machine may be busy.
+		st, err := store.Open(store.Config{Endpoints: server.Endpoints(), DialTimeout: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.store.Close()
+		d.store = st
 		return d
 	}
 	d = share()

@@ -3,7 +3,6 @@ package plug
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -17,12 +16,12 @@ import (
 // fleet is a store with hv1 … hv4 alive, of which hv1 and hv2 have ports on LS-A, hv3 on a switch of its own.
 func fleet(t *testing.T) *store.Store {
 	t.Helper()
-	e, err := store.StartEmbedded(t.TempDir(), "http://127.0.0.1:0", slog.New(slog.DiscardHandler))
+	e, err := store.EmbeddedConfig{Dir: t.TempDir(), Listen: "http://127.0.0.1:0", UnsafeNoSync: true}.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	st, err := store.Open(store.Config{Endpoints: e.Endpoints()})
+	st, err := store.Open(store.Config{Endpoints: e.Endpoints(), DialTimeout: time.Minute, LeaseTTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +74,8 @@ func TestA_port_that_nobody_binds_is_an_error_when_the_time_is_over(t *testing.T
 	if _, err := Settle(ctx, st, "p1", "hv4", time.Second); !errors.Is(err, ErrNotReady) {
 		t.Errorf("%v", err)
 	}
-	// Bound, but the host does not say that it has applied it: nobody answers here.
-	if _, err := Settle(t.Context(), st, "p1", "hv1", 50*time.Millisecond); !errors.Is(err, ErrNotReady) {
+	// Bound, but the host does not say that it has applied it: nobody answers here. There has to be time to read who is alive.
+	if _, err := Settle(t.Context(), st, "p1", "hv1", 2*time.Second); !errors.Is(err, ErrNotReady) {
 		t.Errorf("%v", err)
 	}
 }
