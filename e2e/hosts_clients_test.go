@@ -79,11 +79,18 @@ func (c *client) dhclient(event string, options ...string) map[string]string {
 	return c.told(event)
 }
 
-// stop ends the dhclient that runs in the background, and leaves what it set up.
+// stop ends the dhclient that runs in the background, and leaves what it set up. Until it has really gone it holds its port, and another
+// one would give up.
 func (c *client) stop() {
 	c.f.t.Helper()
 	if pid, err := os.ReadFile(filepath.Join(c.dir, "pid")); err == nil {
-		_, _ = c.Exec(c.f.ctx, "kill", "-9", strings.TrimSpace(string(pid))) // it may have ended by itself
+		number := strings.TrimSpace(string(pid))
+		c.f.eventually("the end of dhclient in "+c.Name, func() error {
+			if _, err := c.Exec(c.f.ctx, "kill", "-9", number); err == nil {
+				return fmt.Errorf("process %s was there still", number)
+			}
+			return nil // it has gone, or ended by itself before
+		})
 		c.f.check(os.Remove(filepath.Join(c.dir, "pid")))
 	}
 }

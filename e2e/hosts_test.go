@@ -184,7 +184,7 @@ func TestU24_ANetworkIsReadyOnceEveryChassisOfItTellsItsWorkloads(t *testing.T) 
 	f.eventuallyShows("ls show LS-A", "ready : yes")
 	f.check(f.Hosts()[1].StopDaemon(f.ctx))
 	f.eventuallyShows("ls show LS-A", "ready : no: bob is down")
-	f.late(2*time.Second, "ls set LS-A --lease 2h --wait=2s", "bob")
+	f.late(10*time.Second, "ls set LS-A --lease 2h --wait=1m", "bob") // who is down is not waited for
 	f.eventuallyShows("ls show LS-A", "ready : no: bob is down")
 	f.daemon(f.Hosts()[1])
 	f.eventuallyShows("ls show LS-A", "ready : yes")

@@ -165,9 +165,12 @@ func TestAFlowThatWasDeletedByHandIsPutBack(t *testing.T) {
 		return nil
 	})
 	f.reach(a, bobIP, bobIP6)
-	if log := alice.Daemon().Tail(20); !strings.Contains(log, "healed ") {
-		t.Errorf("the repair is not in the log:\n%s", log)
-	}
+	f.eventually("the repair in the log", func() error { // it is told once it is done
+		if log := alice.Daemon().Tail(20); !strings.Contains(log, "healed ") {
+			return errorf("it says:\n%s", log)
+		}
+		return nil
+	})
 }
 
 func TestADaemonWaitsForEtcdHoweverLongThatTakes(t *testing.T) {

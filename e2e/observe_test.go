@@ -116,9 +116,13 @@ func TestT68_WhatOthersChangeIsHealedAndNamed(t *testing.T) {
 	})
 	f.reach(a, bobIP, bobIP6)
 
-	// Everything, with the TLV map, which the switch lets go of only then.
-	f.on(alice, ofctl+"del-flows br-int")
-	f.on(alice, ofctl+"del-tlv-map br-int")
+	// Everything, with the TLV map, which the switch lets go of only then: when it has really freed the flows that used it, and no audit
+	// has put any back.
+	f.eventually("a switch without flows and TLV map", func() error {
+		f.on(alice, ofctl+"del-flows br-int")
+		_, err := alice.Exec(f.ctx, strings.Fields(ofctl+"del-tlv-map br-int")...)
+		return err
+	})
 	found = strings.Join(texts(f.auditPasses(alice), already+1), "\n")
 	if !strings.Contains(found, "healed TLV mapping {class=") || !strings.Contains(found, "flows of LS-A/lsp/lsp-alice") {
 		t.Errorf("found:\n%s", found)
@@ -213,22 +217,26 @@ func TestT57_KernelParametersOfUntunnelThatOthersChangeAreSetAgain(t *testing.T)
 	f := newBareFleet(t, lab.Config{Name: "obs-ctl", Hosts: []string{"alice"}})
 	alice := f.Hosts()[0]
 	f.daemon(alice, "ENABLE_UNTUNNEL=1", "--audit", "1s")
-	const filter = "cat /proc/sys/net/ipv4/conf/tuplenet-host/rp_filter"
-	is := func(want string) func() error {
+	is := func(parameter, want string) func() error {
 		return func() error {
-			if out, err := alice.Exec(f.ctx, strings.Fields(filter)...); err != nil || strings.TrimSpace(out) != want {
+			if out, err := alice.Exec(f.ctx, "cat", "/proc/sys/net/"+parameter); err != nil || strings.TrimSpace(out) != want {
 				return fmt.Errorf("it is %q: %v", out, err)
 			}
 			return nil
 		}
 	}
-	f.eventually("the parameter", is("0"))
+	const filter = "ipv4/conf/tuplenet-host/rp_filter" // 0 also before the daemon has looked at it
+	f.eventually("the parameter that is set last", is("ipv6/conf/all/forwarding", "1"))
+	f.check(is(filter, "0")())
 	_, err := alice.Exec(f.ctx, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/tuplenet-host/rp_filter")
 	f.check(err)
-	f.eventually("the parameter again", is("0"))
-	if got := texts(ask[model.NodeAudit](f, alice, "audit"), 0); len(got) != 1 || got[0] != "healed sysctl net/ipv4/conf/tuplenet-host/rp_filter" {
-		t.Errorf("found %q", got)
-	}
+	f.eventually("the parameter again", is(filter, "0"))
+	f.eventually("the repair to be told", func() error { // it is, once it is done
+		if got := texts(ask[model.NodeAudit](f, alice, "audit"), 0); len(got) != 1 || got[0] != "healed sysctl net/ipv4/conf/tuplenet-host/rp_filter" {
+			return fmt.Errorf("found %q", got)
+		}
+		return nil
+	})
 }
 
 // With NAT, equal routes, learnt neighbours and gateways that watch each other, nothing is found where nobody changed anything:

@@ -80,12 +80,13 @@ func TestT13_OneOfFiftyPortsWithTheSameAddressIsAdded(t *testing.T) {
 	}
 }
 
-// atOnce runs n command lines of tpctl, all at the same time.
+// atOnce runs n command lines of tpctl, all at the same time. Those that come last wait for the others: on a slow machine for longer than
+// etcd may take to answer one.
 func (f *fleet) atOnce(n int, line func(int) string) []error {
 	errs := make([]error, n)
 	var all sync.WaitGroup
 	for i := range n {
-		all.Go(func() { _, errs[i] = f.Tpctl(f.ctx, strings.Fields(line(i))...) })
+		all.Go(func() { _, errs[i] = f.Tpctl(f.ctx, append(strings.Fields(line(i)), "--timeout=1m")...) })
 	}
 	all.Wait()
 	return errs

@@ -19,7 +19,7 @@ import (
 const (
 	liveSeconds = 20
 	liveLimit   = 5 * time.Second        // after the packet was sent
-	liveQuiet   = 500 * time.Millisecond // without news: that was all
+	liveQuiet   = 500 * time.Millisecond // without news: that was all, if the packet is not on its way somewhere
 	livePause   = 100 * time.Millisecond // between questions
 	liveChassis = 64                     // that watch at most; those on the way come first
 )
@@ -50,22 +50,21 @@ func (t *tracing) sendLive(ctx context.Context, cfg walk.Config, paper *walk.Rep
 	if err := askNode(ctx, t.env, t.store, source, model.NodeCommandTraceInject, args, &port); err != nil {
 		return nil, err
 	}
-	seen, err := l.collect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// The flows are looked up with what the chassis know, also of those that were not on the way on paper.
-	for chassis := range seen {
-		if _, said := cfg.Facts[chassis]; !said {
-			if f, err := t.ask(ctx, chassis); err == nil {
-				cfg.Facts[chassis] = f
+	report, err := l.collect(ctx, func(seen map[string][]walk.Sighting) (*walk.Report, error) {
+		// The flows are looked up with what the chassis know, also of those that were not on the way on paper.
+		for chassis := range seen {
+			if _, said := cfg.Facts[chassis]; !said {
+				if f, err := t.ask(ctx, chassis); err == nil {
+					cfg.Facts[chassis] = f
+				}
 			}
 		}
-	}
-	if d, err = walk.New(cfg); err != nil {
-		return nil, err
-	}
-	report, err := d.Observe(t.probe.From, source, packet, seen)
+		d, err := walk.New(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return d.Observe(t.probe.From, source, packet, seen)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -138,9 +137,11 @@ func (l *liveTrace) disarm(ctx context.Context) {
 	all.Wait()
 }
 
-// collect asks the chassis what they saw until there is nothing new.
-func (l *liveTrace) collect(ctx context.Context) (map[string][]walk.Sighting, error) {
+// collect asks the chassis what they saw until there is nothing new, and tells what became of the packet by that. While it went on
+// from where it was seen last, the next switch may only be slow: then no silence is long enough.
+func (l *liveTrace) collect(ctx context.Context, tell func(map[string][]walk.Sighting) (*walk.Report, error)) (*walk.Report, error) {
 	end, quiet, last := time.Now().Add(liveLimit), time.Now(), 0
+	var told *walk.Report // of what was seen last
 	for {
 		answers, failed := l.look(ctx)
 		total := 0
@@ -149,16 +150,27 @@ func (l *liveTrace) collect(ctx context.Context) (map[string][]walk.Sighting, er
 		}
 		now := time.Now()
 		if total != last {
-			last, quiet = total, now
+			last, quiet, told = total, now, nil
 		}
 		if ctx.Err() != nil {
 			return nil, errors.New("interrupted")
 		}
-		if total > 0 && now.Sub(quiet) > liveQuiet || now.After(end) {
-			if len(answers) == 0 {
+		if over := now.After(end); over || total > 0 && now.Sub(quiet) > liveQuiet {
+			if over && len(answers) == 0 {
 				return nil, failed
 			}
-			return readSightings(answers)
+			if told == nil {
+				seen, err := readSightings(answers)
+				if err == nil {
+					told, err = tell(seen)
+				}
+				if err != nil {
+					return nil, err
+				}
+			}
+			if over || !told.Open() {
+				return told, nil
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -52,7 +52,7 @@ func (d *Deployment) Observe(from, chassis string, frame sim.Packet, seen map[st
 		return true
 	}
 	if !take(chassis, -1, func(Sighting) bool { return true }) {
-		r.Forward.Ends = []End{{Kind: EndLost, Chassis: chassis, Why: "the switch did not report it at all"}}
+		r.Forward.Ends = []End{{Kind: EndLost, Chassis: chassis, Why: "the switch did not report it at all", open: true}}
 	}
 	for ; len(todo) > 0; todo = todo[1:] {
 		e := todo[0]
@@ -72,8 +72,9 @@ func (d *Deployment) Observe(from, chassis string, frame sim.Packet, seen map[st
 			next := d.chassisAt(tunnelDestination(&s.Packet))
 			if next == "" || !take(next, at, func(first Sighting) bool { return d.sentBy(e.chassis, &first.Packet) }) {
 				lost := d.lost(a)
-				lost.Why = fmt.Sprintf("sent to chassis %s, which did not see it", lost.Port)
+				lost.Why, lost.open = fmt.Sprintf("sent to chassis %s, which did not see it", lost.Port), true
 				if vxlan := pipeline.ToVXLAN.Sub; !s.Packet.Get(vxlan.Field).And(vxlan.Mask()).IsZero() {
+					lost.open = false
 					lost.Why = fmt.Sprintf("sent to chassis %s by VXLAN, which has no room for the trace's mark: what becomes of it there is not seen", lost.Port)
 				}
 				r.Forward.Ends = append(r.Forward.Ends, lost)
@@ -172,7 +173,7 @@ func (d *Deployment) observedEnds(leg *Leg, hop int, frame *sim.Packet, steps []
 		if why == "" {
 			why = "it was not seen any more"
 		}
-		leg.Ends = append(leg.Ends, End{Kind: EndDropped, Chassis: h.Chassis, Hop: hop, Table: last.Table, Rule: last.Rule, Why: why})
+		leg.Ends = append(leg.Ends, End{Kind: EndDropped, Chassis: h.Chassis, Hop: hop, Table: last.Table, Rule: last.Rule, Why: why, open: last.Drop == ""})
 	}
 }
 

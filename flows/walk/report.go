@@ -1,5 +1,7 @@
 package walk
 
+import "slices"
+
 // Report is what became of a packet, and of the answer to it.
 type Report struct {
 	// Verdict says in one line where the packet ended, or why it did not get there.
@@ -127,4 +129,10 @@ type End struct {
 	Why    string `json:"why,omitempty"`
 	Packet string `json:"packet,omitempty"`
 	ofport uint32
+	open   bool // observed: it went on from there, and was not seen any more up to now
+}
+
+// Open tells of what was observed whether a copy of the packet may still be on its way: it went on from where it was seen last.
+func (r *Report) Open() bool {
+	return slices.ContainsFunc(r.Forward.Ends, func(e End) bool { return e.open })
 }

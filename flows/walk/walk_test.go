@@ -151,14 +151,14 @@ func TestObservedWaysAreToldAsThoseOnPaper(t *testing.T) {
 		if want, got := stages(paper.Forward), stages(r.Forward); !slices.Equal(want, got) {
 			t.Errorf("%s: got\n%s\nwant\n%s", p.Dst, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		if r.Verdict != paper.Verdict || len(r.Defects) > 0 {
-			t.Errorf("%s: got %q %q, want %q", p.Dst, r.Verdict, r.Defects, paper.Verdict)
+		if r.Verdict != paper.Verdict || len(r.Defects) > 0 || r.Open() {
+			t.Errorf("%s: got %q %q, open %v, want %q", p.Dst, r.Verdict, r.Defects, r.Open(), paper.Verdict)
 		}
 		if len(w.Hops) < 2 {
 			continue
 		}
 		delete(seen, w.Hops[1].Node)
-		if r, err = d.Observe(p.From, chassis, frame, seen); err != nil || !strings.Contains(r.Verdict, "sent to chassis "+w.Hops[1].Node+", which did not see it") {
+		if r, err = d.Observe(p.From, chassis, frame, seen); err != nil || !strings.Contains(r.Verdict, "sent to chassis "+w.Hops[1].Node+", which did not see it") || !r.Open() {
 			t.Errorf("%s: without %s: %q, %v", p.Dst, w.Hops[1].Node, r.Verdict, err)
 		}
 	}
