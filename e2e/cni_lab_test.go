@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
@@ -73,6 +72,7 @@ func (c *cniFleet) start(args ...string) (peer *lab.Workload) {
 	c.tpctl("lsp add LS-B lsp-bob 10.20.2.10,2001:db8:20:2::10 f2:01:00:00:00:02")
 	peer = c.workload(c.Hosts()[len(c.Hosts())-1], "ns-bob", "lsp-bob", "f2:01:00:00:00:02", "10.20.2.1", "2001:db8:20:2::1", "10.20.2.10/24", "2001:db8:20:2::10/64")
 	c.reach(peer, netip.MustParseAddr("10.20.2.1"))
+	c.eventuallyShows("lsp show LS-B lsp-bob", "chassis: "+peer.Host.Name()) // before that a first ping from elsewhere has nowhere to go
 	return peer
 }
 
@@ -235,13 +235,15 @@ func (p *pod) workload() *lab.Workload {
 	return w
 }
 
+// onePing is for how many seconds the answer to a single ping may be under way: it may not be lost, but on a busy machine be late.
+const onePing = "10"
+
 // firstPing sends one ping, which must be answered.
 func (p *pod) firstPing(dst ...netip.Addr) {
 	p.c.t.Helper()
 	for _, d := range dst {
-		report, err := p.workload().Ping(p.c.ctx, d, 100*time.Millisecond, 1)
-		if err != nil || report.Lost() != 0 {
-			p.c.t.Errorf("the first ping of %s to %s: %v, %v", p.ns, d, report, err)
+		if out, err := p.workload().Exec(p.c.ctx, "ping", "-n", "-c", "1", "-W", onePing, d.String()); err != nil {
+			p.c.t.Errorf("the first ping of %s to %s: %v: %s", p.ns, d, err, out)
 		}
 	}
 }

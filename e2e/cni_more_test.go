@@ -143,7 +143,7 @@ func TestT53_ASecondInterfaceOnAnotherSwitchWithTheSubnetOfThatSwitch(t *testing
 	first.run("check", "pods")
 	second.run("check", "second")
 	first.firstPing(bobIP, netip.MustParseAddr("10.20.7.1"))
-	c.on(first.h, "ip netns exec "+first.ns+" ping -c 1 -W 2 -I net1 10.20.7.1")
+	c.on(first.h, "ip netns exec "+first.ns+" ping -c 1 -W "+onePing+" -I net1 10.20.7.1")
 	second.run("del", "second")
 	first.firstPing(bobIP)
 	first.run("del", "pods")
@@ -171,7 +171,7 @@ func TestT53_TheMTUIsWhatFitsIntoTheTunnelAndIPv6NeedsNoIPv4(t *testing.T) {
 			a.firstPing(bobIP6, addresses(rb)[0])
 			c.transfer(a.workload(), b.workload(), addresses(rb)[0], 5e6)
 			payload := u.mtu - 40 - 8 // the headers of IPv6 and ICMPv6
-			c.on(a.h, fmt.Sprintf("ip netns exec %s ping -c 1 -W 2 -M do -s %d %s", a.ns, payload, addresses(rb)[0]))
+			c.on(a.h, fmt.Sprintf("ip netns exec %s ping -c 1 -W %s -M do -s %d %s", a.ns, onePing, payload, addresses(rb)[0]))
 			a.run("del", "pods")
 			b.run("del", "pods")
 			// What the switch is set to counts more, what the configuration says most.

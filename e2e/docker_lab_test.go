@@ -257,11 +257,16 @@ func (c *container) inspect(format string) string {
 	return c.d.docker(c.h, "inspect", "-f", format, c.name)
 }
 
-// addresses are those that the engine says the container has.
+// addresses are those that the engine says the container has; it must have one.
 func (c *container) addresses() (out []netip.Addr) {
 	c.d.t.Helper()
 	for _, text := range strings.Fields(c.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}} {{end}}")) {
-		out = append(out, netip.MustParseAddr(text))
+		a, err := netip.ParseAddr(text)
+		c.d.check(err)
+		out = append(out, a)
+	}
+	if len(out) == 0 {
+		c.d.t.Fatalf("container %s on %s has no address; its state is %s", c.name, c.h.Name(), c.inspect("{{json .State}}"))
 	}
 	return out
 }
@@ -287,7 +292,7 @@ func (c *container) exec(args ...string) string {
 func (c *container) pings(dst ...netip.Addr) {
 	c.d.t.Helper()
 	for _, a := range dst {
-		c.exec("ping", "-c", "1", "-W", "2", a.String())
+		c.exec("ping", "-c", "1", "-W", onePing, a.String())
 	}
 }
 

@@ -78,6 +78,10 @@ func (d *docked) clusterStore() {
 	alice, bob := d.engines()[0], d.engines()[1]
 	_, err := alice.Spawn("etcd-v2", "etcd", "--enable-v2", "--data-dir", alice.Dir()+"/etcd", "--listen-client-urls=http://192.168.1.10:4001", "--advertise-client-urls=http://192.168.1.10:4001", "--listen-peer-urls=http://127.0.0.1:2380")
 	d.check(err)
+	d.eventually("the cluster store", func() error { // an engine looks for it once, when it starts
+		_, err := alice.Exec(d.ctx, "wget", "-q", "-T", "5", "-t", "1", "-O", "/dev/null", "http://192.168.1.10:4001/health")
+		return err
+	})
 	d.fresh()
 	d.each(func(h *lab.Host) {
 		d.startPlugin(h, nil)
@@ -188,7 +192,14 @@ func (d *docked) dropSharedNetwork() {
 // miscounts them (it says so at its next start, and corrects it): then it is started anew, as its users have to do.
 func (d *docked) removeNetwork(h *lab.Host, name string) {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.ctx, 5*time.Second)
+	d.eventually("the last container on network "+name+" of "+h.Name()+" to go", func() error {
+		containers, err := d.tryDocker(h, "network", "inspect", "-f", "{{.Containers}}", name)
+		if err == nil && containers != "map[]" {
+			err = fmt.Errorf("on it are %s", containers)
+		}
+		return err
+	})
+	ctx, cancel := context.WithTimeout(d.ctx, hang/2)
 	defer cancel()
 	rm := func() error {
 		_, err := d.tryDocker(h, "network", "rm", name)
@@ -197,9 +208,6 @@ func (d *docked) removeNetwork(h *lab.Host, name string) {
 	err := lab.WaitFor(ctx, "the end of network "+name+" on "+h.Name(), rm)
 	if err == nil {
 		return
-	}
-	if containers := d.docker(h, "network", "inspect", "-f", "{{.Containers}}", name); containers != "map[]" {
-		d.t.Fatalf("%v: containers on it: %s", err, containers)
 	}
 	d.stopEngine(h)
 	d.againEngine(h)
@@ -393,6 +401,15 @@ func (d *docked) swarm() {
 		}
 	}
 	d.docker(alice, "service", "rm", "web")
+	for _, h := range d.engines() {
+		d.eventually("the end of the replicas on "+h.Name(), func() error {
+			ids, err := d.tryDocker(h, "ps", "-aq")
+			if err == nil && ids != "" {
+				err = fmt.Errorf("there are %s", ids)
+			}
+			return err
+		})
+	}
 	d.removeNetwork(alice, "swarmed")
 	d.nothingLeft()
 	d.each(func(h *lab.Host) {

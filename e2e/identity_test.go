@@ -155,6 +155,7 @@ func TestAFlowThatWasDeletedByHandIsPutBack(t *testing.T) {
 		f.daemon(h, "--audit", "1s")
 	}
 	a, _ := f.routed()
+	f.settled()
 	alice := f.Hosts()[0]
 	before := f.ages(alice)
 	f.on(alice, "ovs-ofctl -O OpenFlow15 del-flows br-int arp")

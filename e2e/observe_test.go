@@ -63,6 +63,7 @@ func TestT68_WhatOthersChangeIsHealedAndNamed(t *testing.T) {
 		f.daemon(h, "--audit", "2s")
 	}
 	a, _ := f.routed()
+	f.settled()
 	alice := f.Hosts()[0]
 	f.auditPasses(alice)
 	if found := ask[model.NodeAudit](f, alice, "audit"); len(found.Last) != 0 || found.Mode != "heal" {

@@ -56,6 +56,8 @@ func newCrowd(t *testing.T, cfg lab.Config, n int) *crowd {
 	c.daemonOnAlice("ONDEMAND=1")
 	c.from = c.workload(alice, "from", "from", "f2:01:0a:14:01:0a", "10.20.1.1", "", "10.20.1.10/24")
 	c.reach(c.from, netip.MustParseAddr("10.20.1.1"))
+	c.eventuallyShows("lsp show LS-A from", "chassis: alice")
+	c.settled() // flows are counted from now on
 	c.check(c.from.InNet(func() (err error) {
 		c.udp, err = net.ListenUDP("udp4", &net.UDPAddr{})
 		return err
@@ -220,6 +222,7 @@ func TestT28_WithoutTheDaemonFirstPacketsGoByAnEdge(t *testing.T) {
 		c.tpctl(line)
 	}
 	c.workload(c.Hosts()[1], "near", "near", "f2:01:0a:14:01:0b", "10.20.1.1", "", "10.20.1.11/24")
+	c.eventuallyShows("lsp show LS-A near", "chassis: bob")
 	c.eventually("an edge to fall back to", func() error {
 		groups, err := alice.Ofctl(c.ctx, "-O", "OpenFlow15", "dump-groups", "br-int")
 		if err == nil && strings.Count(groups, "resubmit(,84)") < 5 {
@@ -235,6 +238,7 @@ func TestT28_WithoutTheDaemonFirstPacketsGoByAnEdge(t *testing.T) {
 		}
 		return err
 	})
+	c.settled()
 	c.touch(c.dst[:10])
 	before := c.flows()
 	c.check(alice.KillDaemon(c.ctx))

@@ -37,6 +37,13 @@ func (f *fleet) ages(h *lab.Host) map[string]float64 {
 	return ages
 }
 
+// settled returns when all daemons have applied everything up to now, also what they did not have to have for pings to be answered.
+func (f *fleet) settled() {
+	f.t.Helper()
+	f.tpctl("lsp add LS-A mark --wait=1m")
+	f.tpctl("lsp del LS-A mark --wait=1m")
+}
+
 // untouched checks that all flows of before are still there and were not added anew.
 func (f *fleet) untouched(h *lab.Host, before map[string]float64) {
 	f.t.Helper()
@@ -63,6 +70,7 @@ func (f *fleet) untouched(h *lab.Host, before map[string]float64) {
 func TestT67_ADaemonThatIsKilledAndStartedAgainLosesNoPacketAndTouchesNoFlow(t *testing.T) {
 	f := newFleet(t, lab.Config{Name: "kill-daemon"})
 	a, b := f.routed()
+	f.settled()
 	tr := f.startTraffic(a, b, bobIP, bobIP6)
 	for _, h := range f.Hosts() {
 		before := f.ages(h)
@@ -83,6 +91,7 @@ func TestT67_ADaemonThatIsKilledAndStartedAgainLosesNoPacketAndTouchesNoFlow(t *
 func TestT19_ForwardingGoesOnWithoutDaemonsAndAGracefulStopLeavesIt(t *testing.T) {
 	f := newFleet(t, lab.Config{Name: "no-daemon"})
 	a, b := f.routed()
+	f.settled()
 	tr := f.startTraffic(a, b, bobIP, bobIP6)
 	before := f.ages(f.Hosts()[0])
 	f.check(f.Hosts()[0].StopDaemon(f.ctx))
@@ -98,6 +107,7 @@ func TestT19_ForwardingGoesOnWithoutDaemonsAndAGracefulStopLeavesIt(t *testing.T
 func TestT67_EtcdAwayForHalfAMinuteLosesNothingAndALaterChangeIsApplied(t *testing.T) {
 	f := newFleet(t, lab.Config{Name: "no-etcd"})
 	a, b := f.routed()
+	f.settled()
 	tr := f.startTraffic(a, b, bobIP, bobIP6)
 	before := f.ages(f.Hosts()[0])
 	f.check(f.StopEtcd(f.ctx, unix.SIGKILL))
@@ -116,6 +126,7 @@ func TestT67_EtcdAwayForHalfAMinuteLosesNothingAndALaterChangeIsApplied(t *testi
 func TestT67_ADaemonStartedWithoutEtcdLeavesTheSwitchAsItIs(t *testing.T) {
 	f := newFleet(t, lab.Config{Name: "start-no-etcd"})
 	a, b := f.routed()
+	f.settled()
 	tr := f.startTraffic(a, b, bobIP)
 	alice := f.Hosts()[0]
 	before := f.ages(alice)
@@ -139,6 +150,7 @@ func TestFlowsAreBackAfterTheSwitchRestarts(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Config{Name: "kill-switch"})
 	a, b := f.routed()
+	f.settled()
 	alice := f.Hosts()[0]
 	before := f.ages(alice)
 	f.check(alice.KillSwitch(f.ctx))
@@ -158,6 +170,7 @@ func TestFlowsAreBackAfterTheSwitchRestarts(t *testing.T) {
 func TestForwardingSurvivesARestartOfOVSDB(t *testing.T) {
 	f := newFleet(t, lab.Config{Name: "kill-ovsdb"})
 	a, b := f.routed()
+	f.settled()
 	tr := f.startTraffic(a, b, bobIP)
 	alice := f.Hosts()[0]
 	before := f.ages(alice)
