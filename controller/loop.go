@@ -61,6 +61,7 @@ type loop struct {
 	own                    status.Seen
 	bindings               map[string]status.Seen
 	underlays              underlays       // of the other chassis
+	readings               uint64          // of the whole state of the store
 	asOf                   int64           // revision of the last complete state: what is not in bindings was not there then
 	mine                   map[string]bool // ports whose binding names this chassis
 
@@ -274,6 +275,7 @@ func (l *loop) takeStore(u store.Update) {
 		clear(l.bindings)
 		clear(l.mine)
 		l.underlays.reset()
+		l.readings++
 		l.asOf, l.own = u.Revision, status.Seen{Rev: u.Revision}
 		if u.Revision < l.rev {
 			l.log.Warn("the store went back, its state is taken as it is now", "from", l.rev, "to", u.Revision)

@@ -215,6 +215,29 @@ func TestT20_APortIsBoundWhenItExistsAndItsFlowsAreAcknowledged(t *testing.T) {
 	})
 }
 
+func TestANodeTellsAStoreThatWasRestoredToAnOlderStateAllOfItselfAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := up(t)
+		r.deliver(store.Update{Revision: 1001, Changes: []store.Change{
+			{Ref: model.Ref{Kind: model.KindChassis, Name: "me"}, Revision: 1000, Object: r.n.chassis},
+			{Ref: model.Ref{Kind: model.KindBinding, Name: "p"}, Revision: 1001, Object: &model.Binding{Port: "p", Chassis: "me"}}}})
+		r.acknowledge()
+		r.n.mu.Lock()
+		if r.n.chassis == nil || !slices.Equal(r.n.bound, []string{"p"}) || r.n.status == nil {
+			t.Fatalf("before: registered %v, bound %v, status %v", r.n.chassis, r.n.bound, r.n.status)
+		}
+		r.n.chassis, r.n.bound, r.n.status, r.n.switches = nil, nil, nil, nil
+		r.n.mu.Unlock()
+		r.load(900) // as it was before the node came
+		r.acknowledge()
+		r.n.mu.Lock()
+		defer r.n.mu.Unlock()
+		if r.n.chassis == nil || !slices.Equal(r.n.bound, []string{"p"}) || r.n.status == nil || !slices.Equal(r.n.switches, []string{"LS"}) {
+			t.Errorf("afterwards: registered %v with ports of %v, bound %v, status %v", r.n.chassis, r.n.switches, r.n.bound, r.n.status)
+		}
+	})
+}
+
 func TestT17_ADeletedPortIsUnbound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := up(t)

@@ -18,7 +18,7 @@ func (l *loop) report() {
 	s := status.State{
 		Registered: l.registered(), RegisteredRev: l.own.Rev,
 		Present: map[string]bool{}, Bindings: map[string]status.Seen{}, Initial: l.appeared.initial,
-		Answers: l.progress.given,
+		Answers: l.progress.given, Readings: l.readings,
 		Status: model.Status{Chassis: l.chassis, Applied: l.progress.acked.rev, Problems: l.problems(), Behind: l.behind(),
 			Answered: l.progress.receipts, Serves: l.progress.acked.serves},
 	}

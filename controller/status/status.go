@@ -57,6 +57,9 @@ type State struct {
 	Answers uint64
 	// Status to publish when somebody waits or problems change.
 	Status model.Status
+	// Readings counts how often the store was read as a whole. It may be another store each time, or an older state of it, so what
+	// was written before counts only as far as it is seen.
+	Readings uint64
 }
 
 // Reporter is the reconciler. Set and SetLease may be called from any goroutine.
@@ -81,6 +84,7 @@ type Reporter struct {
 	published  model.Status
 	answers    uint64 // of published
 	everOut    bool
+	readings   uint64 // of the store for which all this is remembered
 }
 
 // registration is what was written and perhaps not seen yet.
@@ -172,6 +176,12 @@ func (r *Reporter) reconcile(ctx context.Context) error {
 	r.mu.Unlock()
 	if lease == nil {
 		return nil
+	}
+	if s.Readings != r.readings {
+		r.readings = s.Readings
+		r.registered, r.attended, r.everOut = registration{}, false, false
+		clear(r.written)
+		clear(r.released)
 	}
 	var errs []error
 	if s.Chassis != nil {
