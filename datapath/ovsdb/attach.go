@@ -7,6 +7,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/ovn-kubernetes/libovsdb/cache"
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 )
@@ -22,15 +23,15 @@ var (
 // Interface row. p.Bridge must be given, p.Owner is not used. It waits for a connection until ctx ends. Whether the switch
 // could use the port is seen in later Facts. Errors: ErrNoBridge, ErrPortExists.
 func (s *Session) AddPort(ctx context.Context, p Port) error {
-	c, err := s.connected(ctx)
+	c, rows, err := s.connected(ctx)
 	if err != nil {
 		return fmt.Errorf("add port %s: %w", p.Name, err)
 	}
-	bridge, ok := rowNamed[*bridgeRow](c, tableBridge, func(r *bridgeRow) bool { return r.Name == p.Bridge })
+	bridge, ok := rowNamed[*bridgeRow](rows, tableBridge, func(r *bridgeRow) bool { return r.Name == p.Bridge })
 	if !ok {
 		return fmt.Errorf("add port %s: %w: %s", p.Name, ErrNoBridge, p.Bridge)
 	}
-	if _, exists := rowNamed[*ifaceRow](c, tableInterface, func(r *ifaceRow) bool { return r.Name == p.Name }); exists {
+	if _, exists := rowNamed[*ifaceRow](rows, tableInterface, func(r *ifaceRow) bool { return r.Name == p.Name }); exists {
 		return fmt.Errorf("add port %s: %w", p.Name, ErrPortExists)
 	}
 	iface := p.row()
@@ -45,7 +46,7 @@ func (s *Session) AddPort(ctx context.Context, p Port) error {
 		err = s.transact(sent, c, ops)
 	}
 	if err == nil {
-		err = s.seen(sent, c, p.Name)
+		err = s.seen(sent, rows, p.Name)
 	}
 	if err != nil {
 		return fmt.Errorf("add port %s: %w", p.Name, err)
@@ -54,11 +55,11 @@ func (s *Session) AddPort(ctx context.Context, p Port) error {
 }
 
 // seen waits until the client's copy of the database has an interface, so that DeletePort finds it.
-func (s *Session) seen(ctx context.Context, c client.Client, name string) error {
+func (s *Session) seen(ctx context.Context, rows *cache.TableCache, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Echo)
 	defer cancel()
 	for {
-		if _, ok := rowNamed[*ifaceRow](c, tableInterface, func(r *ifaceRow) bool { return r.Name == name }); ok {
+		if _, ok := rowNamed[*ifaceRow](rows, tableInterface, func(r *ifaceRow) bool { return r.Name == name }); ok {
 			return nil
 		}
 		select {
@@ -72,18 +73,18 @@ func (s *Session) seen(ctx context.Context, c client.Client, name string) error 
 // DeletePort removes a port that AddPort added, from whatever bridge it is on. mine is given the external_ids of its
 // Interface row; without its consent nothing is done. It is no error if there is no such port.
 func (s *Session) DeletePort(ctx context.Context, name string, mine func(externalIDs map[string]string) bool) error {
-	c, err := s.connected(ctx)
+	c, rows, err := s.connected(ctx)
 	if err != nil {
 		return fmt.Errorf("delete port %s: %w", name, err)
 	}
-	port, ok := rowNamed[*portRow](c, tablePort, func(r *portRow) bool { return r.Name == name })
+	port, ok := rowNamed[*portRow](rows, tablePort, func(r *portRow) bool { return r.Name == name })
 	if !ok {
 		return nil
 	}
-	if iface, ok := rowNamed[*ifaceRow](c, tableInterface, func(r *ifaceRow) bool { return r.Name == name }); !ok || !mine(iface.ExternalIDs) {
+	if iface, ok := rowNamed[*ifaceRow](rows, tableInterface, func(r *ifaceRow) bool { return r.Name == name }); !ok || !mine(iface.ExternalIDs) {
 		return nil
 	}
-	bridge, ok := rowNamed[*bridgeRow](c, tableBridge, func(r *bridgeRow) bool {
+	bridge, ok := rowNamed[*bridgeRow](rows, tableBridge, func(r *bridgeRow) bool {
 		for _, uuid := range r.Ports {
 			if uuid == port.UUID {
 				return true
@@ -121,29 +122,28 @@ func (s *Session) transact(ctx context.Context, c client.Client, ops []ovsdb.Ope
 	return nil
 }
 
-// connected is the client of the present connection; without one it waits until ctx ends.
-func (s *Session) connected(ctx context.Context) (client.Client, error) {
+// connected is the client of the present connection with its copy of the database; without one it waits until ctx ends. A client
+// loses its copy with its connection, a moment before Run knows: without it, nothing can be told of what is in the database.
+func (s *Session) connected(ctx context.Context) (client.Client, *cache.TableCache, error) {
 	for {
 		s.mu.Lock()
 		c, changed := s.client, s.changed
 		s.mu.Unlock()
 		if c != nil {
-			return c, nil
+			if rows := c.Cache(); rows != nil {
+				return c, rows, nil
+			}
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("no connection to the Open vSwitch database at %s: %w", s.cfg.Socket, context.Cause(ctx))
+			return nil, nil, fmt.Errorf("no connection to the Open vSwitch database at %s: %w", s.cfg.Socket, context.Cause(ctx))
 		}
 	}
 }
 
-// rowNamed finds a row in the client's cache, which may be read by any goroutine.
-func rowNamed[R any](c client.Client, table string, is func(R) bool) (row R, ok bool) {
-	rows := c.Cache()
-	if rows == nil {
-		return row, false
-	}
+// rowNamed finds a row in the client's copy, which may be read by any goroutine.
+func rowNamed[R any](rows *cache.TableCache, table string, is func(R) bool) (row R, ok bool) {
 	for _, m := range rows.Table(table).RowsShallow() {
 		if r, isRow := m.(R); isRow && is(r) {
 			return r, true
