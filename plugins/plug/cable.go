@@ -153,8 +153,26 @@ func (h *Host) Unplug(ctx context.Context, port string) error {
 		device := deviceName(port, attempt)
 		failed = append(failed, h.detach(ctx, device, port), removeLink(device, port))
 	}
-	if err := errors.Join(failed...); err != nil {
+	err := errors.Join(failed...)
+	if err == nil {
+		err = h.untilGone(ctx, port)
+	}
+	if err != nil {
 		return fmt.Errorf("unplug port %s: %w", port, err)
+	}
+	return nil
+}
+
+// untilGone waits until the facts say what was written: a port that is plugged anew must not seem to be plugged still.
+func (h *Host) untilGone(ctx context.Context, port string) error {
+	limit, cancel := context.WithTimeout(ctx, attach)
+	defer cancel()
+	_, err := h.await(limit, func(f *ovsdb.Facts) bool { _, there := find(f, port); return !there })
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("%w: the Open vSwitch database does not show within %v that the port is deleted", ErrNotReady, attach)
 	}
 	return nil
 }

@@ -194,8 +194,10 @@ func (h *Host) Records(plugin string) (out []Record) {
 }
 
 // Find is the record of a logical port; ok is false if it is not plugged here by a plugin.
-func (h *Host) Find(port string) (r Record, ok bool) {
-	for _, i := range h.now().Interfaces {
+func (h *Host) Find(port string) (r Record, ok bool) { return find(h.now(), port) }
+
+func find(f *ovsdb.Facts, port string) (r Record, ok bool) {
+	for _, i := range f.Interfaces {
 		if r, ok := recordOf(i); ok && r.Port == port {
 			return r, true
 		}
