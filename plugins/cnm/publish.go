@@ -52,15 +52,22 @@ func (d *Driver) publish(ctx context.Context, req *network.ProgramExternalConnec
 	d.mu.Lock()
 	p.Chassis, p.Addresses, p.Namespace = chassis, port.IPs, d.sandboxes[req.EndpointID]
 	d.mu.Unlock()
-	if text, err = json.Marshal(p); err != nil {
+	return d.noteAndOpen(ctx, req.EndpointID, p)
+}
+
+// noteAndOpen opens the door of an endpoint, for now and for the next run.
+func (d *Driver) noteAndOpen(ctx context.Context, endpoint string, p published) error {
+	text, err := json.Marshal(p)
+	if err != nil {
 		return err
 	}
-	err = d.store.PutNote(ctx, doorNotes, req.EndpointID, text)
+	d.debts.cancel(ctx, "ports of "+endpoint)
+	err = d.store.PutNote(ctx, doorNotes, endpoint, text)
 	if err == nil {
-		err = d.open(req.EndpointID, p)
+		err = d.open(endpoint, p)
 	}
 	if err != nil { // the note may have been written also if the store did not say so
-		d.undo(ctx, "ports of "+req.EndpointID, func(ctx context.Context) error { return d.store.DeleteNote(ctx, doorNotes, req.EndpointID) })
+		d.undo(ctx, "ports of "+endpoint, func(ctx context.Context) error { return d.store.DeleteNote(ctx, doorNotes, endpoint) })
 	}
 	return err
 }
@@ -85,17 +92,24 @@ func (d *Driver) open(endpoint string, p published) error {
 	return nil
 }
 
-// revoke closes the published ports of an endpoint, if it has any.
+// revoke closes the published ports of an endpoint, if it has any. A closed door is remembered until its note is gone, too.
 func (d *Driver) revoke(ctx context.Context, endpoint string) error {
 	d.mu.Lock()
 	door := d.doors[endpoint]
-	delete(d.doors, endpoint)
 	d.mu.Unlock()
 	if door == nil {
 		return nil
 	}
 	door.close()
-	return d.store.DeleteNote(ctx, doorNotes, endpoint)
+	if err := d.store.DeleteNote(ctx, doorNotes, endpoint); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.doors[endpoint] == door {
+		delete(d.doors, endpoint)
+	}
+	return nil
 }
 
 // reopen opens the ports that an earlier run of this host has published. What has no container any more is forgotten.
