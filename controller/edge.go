@@ -115,19 +115,21 @@ func (e *edge) announceDue(now time.Time) {
 	}
 }
 
-// edgeTick does what time asks for, and tells whether the facts changed. Nothing is announced before the switch does what
-// the node says.
+// edgeTick does what time asks for, and tells whether the facts changed. Nothing is announced, nobody is asked, and nothing is given
+// up for want of an answer, before the switch does what the node says.
 func (l *loop) edgeTick(ctx context.Context, now time.Time) bool {
-	if s := l.session.Load(); s != nil {
-		l.edge.translations.settle(ctx, now, l.progress.acked.seq, s)
-	}
-	if l.ready && l.session.Load() != nil {
-		l.edge.announceDue(now)
-		l.hosts.tick(now)
-	}
 	if l.ready {
 		l.demand.live(l.log)
-		l.demand.look(ctx, now, l.applier, l.session.Load())
+	}
+	s := l.working()
+	if s == nil {
+		return false
+	}
+	l.edge.translations.settle(ctx, now, l.progress.acked.seq, s)
+	if l.ready {
+		l.edge.announceDue(now)
+		l.hosts.tick(now)
+		l.demand.look(ctx, now, l.applier, s)
 	}
 	return l.storeSynced && l.edge.external.tick(now)
 }

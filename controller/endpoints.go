@@ -63,6 +63,12 @@ func (l *loop) hostMoved() {
 	}
 	l.lostIP = ""
 	if !slices.Equal(was, l.addrs) {
-		l.log.Info("tunnel endpoints changed", "from", was, "to", l.addrs)
+		l.endpointsChanged(was)
 	}
+}
+
+// endpointsChanged has done again what was done with the endpoints that were, but for what is compiled and reported at each turn.
+func (l *loop) endpointsChanged(was []netip.Addr) {
+	l.log.Info("tunnel endpoints changed", "from", was, "to", l.addrs)
+	l.wantPorts(l.ovsFacts.get()) // packets are sampled in the name of an endpoint
 }

@@ -42,6 +42,7 @@ type loop struct {
 	metered    metered
 	setPorts   func(ovsdb.Desired) // of the OVSDB session
 	session    atomic.Pointer[ofconn.Session]
+	filled     atomic.Pointer[ofconn.Session] // the last one that a round was done in
 
 	mail        *mailbox
 	pace        *pace
@@ -499,6 +500,21 @@ func (l *loop) serve(ctx context.Context, s *ofconn.Session) {
 	}
 	l.neighbours.Refresh()      // a restarted switch has forgotten what it learnt
 	_ = l.applier.Serve(ctx, s) // it ends with the session, which says why
+}
+
+// roundDone is called for every round that the switch has confirmed, by the goroutine of the session.
+func (l *loop) roundDone(a apply.Applied) {
+	l.filled.Store(l.session.Load())
+	l.applied.set(a)
+}
+
+// working is the session with a switch that does what this node says; nil if there is none, or if a switch that came back, perhaps
+// empty, is still being filled. Without one, that nobody answers and that flows meet no packets means nothing.
+func (l *loop) working() *ofconn.Session {
+	if s := l.session.Load(); s == l.filled.Load() {
+		return s
+	}
+	return nil
 }
 
 // want asks for ports and their bridge. Asking again for the same would make failed writes be tried again too soon.

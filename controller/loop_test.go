@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tuplenet/controller/neighbours"
 	"tuplenet/datapath/apply"
 	"tuplenet/datapath/ofconn"
 	"tuplenet/datapath/ovsdb"
@@ -122,7 +123,7 @@ func (r *rig) deliver(u store.Update) { r.l.mail.deliver(u); synctest.Wait() }
 
 // acknowledge is the switch, with what it refused.
 func (r *rig) acknowledge(refused ...apply.Failure) {
-	r.l.applied.set(apply.Applied{Rev: r.l.progress.seq, Failed: refused})
+	r.l.roundDone(apply.Applied{Rev: r.l.progress.seq, Failed: refused})
 	synctest.Wait()
 }
 
@@ -363,6 +364,66 @@ func TestOVSDBIsNotAskedAgainForTheSame(t *testing.T) {
 		}
 		if asked != 0 {
 			t.Errorf("asked %d times for what was asked for already", asked)
+		}
+	})
+}
+
+func TestNeighboursAreNotGivenUpWhileTheSwitchIsAwayOrBeingFilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := up(t)
+		rp := &model.LogicalRouterPort{Router: "R", Name: "r", Peer: "s", Key: 3, MAC: model.MAC{2, 0, 0, 0, 0, 3},
+			Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}
+		sp := &model.LogicalSwitchPort{Switch: "LS", Name: "s", Key: 3, Type: model.PortRouter, Peer: "r", MAC: rp.MAC}
+		u := store.Update{Revision: 11}
+		for _, o := range []model.Object{&model.LogicalRouter{Name: "R", ID: 8}, rp, sp} {
+			u.Changes = append(u.Changes, store.Change{Ref: o.Ref(), Object: o, Revision: 11})
+		}
+		r.deliver(u)
+		id := neighbours.ID{Router: "R", Port: "r", IP: netip.MustParseAddr("192.0.2.9")}
+		asked, known := 0, func() bool { return len(r.l.edge.external.table.Asked(id.IP)) == 1 }
+		later := func(when string, wantAsked, wantKnown bool) {
+			t.Helper()
+			time.Sleep(10 * time.Second) // of the bubble
+			if err := r.l.inLoop(t.Context(), func() {
+				if asked > 0 != wantAsked || known() != wantKnown {
+					t.Errorf("%s: asked %d times, known %v, want %v and %v", when, asked, known(), wantAsked, wantKnown)
+				}
+				asked = 0
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.connect(false)
+		if err := r.l.inLoop(t.Context(), func() {
+			r.l.edge.external.send = func(ofconn.PacketOut) { asked++ }
+			r.l.edge.external.table.Restore(time.Now(), neighbours.Known{ID: id, MAC: [6]byte{2, 9}})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		later("without a session", false, true)
+		r.connect(true)
+		later("before the first round", false, true)
+		r.acknowledge()
+		later("afterwards, and nobody answers", true, false)
+	})
+}
+
+func TestTheObservationDomainFollowsTheTunnelEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := up(t)
+		var domain uint32
+		moved := netip.MustParseAddr("198.51.100.1")
+		if err := r.l.inLoop(t.Context(), func() {
+			r.l.cfg.IPFIXCollector = "192.0.2.200:4739"
+			r.l.setPorts = func(d ovsdb.Desired) { domain = d.IPFIX.Domain }
+			was := r.l.addrs
+			r.l.addrs = []netip.Addr{moved}
+			r.l.endpointsChanged(was)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want := model.ObservationDomain([]netip.Addr{moved}); domain != want {
+			t.Errorf("domain %d, want %d", domain, want)
 		}
 	})
 }

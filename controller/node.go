@@ -181,7 +181,7 @@ func newApplier(l *loop, audit <-chan time.Time) *apply.Applier {
 		meters = append(meters[:len(meters):len(meters)], pipeline.MissMeters()...)
 	}
 	return apply.New(apply.Config{
-		Meters: meters, Logger: l.log, OnApplied: l.applied.set,
+		Meters: meters, Logger: l.log, OnApplied: l.roundDone,
 		Audit: audit, Steps: auditSteps, Budget: max(1, int(float64(l.cfg.AuditRate)*(l.cfg.Audit/auditSteps).Seconds())),
 		ReportOnly: l.cfg.AuditMode == auditReport, OnDrift: l.found.switchDrift,
 		TLVs: []apply.TLV{{Class: pipeline.OptionClass, Type: pipeline.OptionType, Len: pipeline.OptionLen, Index: pipeline.OptionIndex}},
