@@ -176,7 +176,7 @@ type answers struct {
 	awaited map[string]bool // Chassis
 	live    map[string]bool
 	status  map[string]*model.Status
-	asked   bool
+	asked   map[string]bool // by name, or all of them
 }
 
 // askPatience is how long those that a change affects may take to answer by themselves, before all that may be affected
@@ -230,12 +230,16 @@ func (s *Store) awaitOnce(ctx context.Context, a *answers) error {
 	opts := []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithRev(from + 1)}
 	lives := c.Watch(clientv3.WithRequireLeader(ctx), s.keys.live(""), opts...)
 	reports := c.Watch(clientv3.WithRequireLeader(ctx), s.keys.status(""), opts...)
-	ask := time.NewTimer(askPatience)
+	ask, asking := time.NewTimer(askPatience), true
 	defer ask.Stop()
 	if a.Chassis == nil { // nobody would answer otherwise whom it does not affect
 		ask.Reset(0)
 	}
 	for {
+		if !asking && a.unasked() { // somebody came back to life
+			asking = true
+			ask.Reset(askPatience)
+		}
 		if len(a.missing()) == 0 {
 			return nil
 		}
@@ -245,6 +249,7 @@ func (s *Store) awaitOnce(ctx context.Context, a *answers) error {
 		case resp, ok = <-lives:
 		case resp, ok = <-reports:
 		case <-ask.C:
+			asking = false
 			if err := s.askMissing(ctx, a); err != nil {
 				return err
 			}
@@ -261,12 +266,21 @@ func (s *Store) awaitOnce(ctx context.Context, a *answers) error {
 	}
 }
 
+// unasked tells whether there is somebody to be asked by name, who was not.
+func (a *answers) unasked() bool {
+	if a.Chassis == nil {
+		return a.asked == nil
+	}
+	return slices.ContainsFunc(a.missing(), func(name string) bool { return !a.asked[name] })
+}
+
 // askMissing asks by name those who have not answered.
 func (s *Store) askMissing(ctx context.Context, a *answers) error {
-	if a.asked {
+	if !a.unasked() {
 		return nil
 	}
-	op, err := s.waiterOp(ctx, a.ID, request{Nodes: true, Revision: a.Revision, Since: a.Since, Asked: a.missing(), Everybody: a.Chassis == nil})
+	missing := a.missing()
+	op, err := s.waiterOp(ctx, a.ID, request{Nodes: true, Revision: a.Revision, Since: a.Since, Asked: missing, Everybody: a.Chassis == nil})
 	if err != nil {
 		return err
 	}
@@ -274,7 +288,12 @@ func (s *Store) askMissing(ctx context.Context, a *answers) error {
 		_, err := c.Do(ctx, op)
 		return err
 	})
-	a.asked = err == nil
+	if err == nil {
+		a.asked = make(map[string]bool, len(missing))
+		for _, name := range missing {
+			a.asked[name] = true
+		}
+	}
 	return err
 }
 

@@ -220,6 +220,48 @@ func TestP16_WhoMayBeAffectedAndIsSilentIsAskedByName(t *testing.T) {
 	<-ended
 }
 
+// It did not live when those were asked who had not answered.
+func TestP16_WhoComesBackWhileItIsWaitedForIsAskedToo(t *testing.T) {
+	s := newStore(t)
+	a := liveNode(t, s, "a")
+	rev := waitedChange(t, s, "w")
+	asked := make(chan Waiter, 16)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.another(t).Follow(ctx, func(u Update) {
+			for _, w := range u.Waiters {
+				asked <- w
+			}
+		})
+	}()
+	untilAsked := func(name string) {
+		t.Helper()
+		limit := time.After(10 * time.Second)
+		for {
+			select {
+			case w := <-asked:
+				if w.Asks(name) {
+					return
+				}
+			case <-limit:
+				t.Fatalf("%s is not asked", name)
+			}
+		}
+	}
+	r := awaitLater(t, s, Wait{ID: "w", Revision: rev, Chassis: []string{"a", "b"}, Limit: 20 * time.Second})
+	untilAsked("a")
+	b := liveNode(t, s, "b")
+	untilAsked("b")
+	a.report(rev, "", map[string]model.Answer{"w": unaffected})
+	b.report(rev, "", map[string]model.Answer{"w": unaffected})
+	if r := <-r; r.Affected != 0 || len(r.Laggards) != 0 {
+		t.Fatalf("%+v", r)
+	}
+	cancel()
+	<-ended
+}
+
 func TestP16_ReceiptsNameWhoIsLateDeadOrRefused(t *testing.T) {
 	s := newStore(t)
 	a, b, c := liveNode(t, s, "a"), liveNode(t, s, "b"), liveNode(t, s, "c")
