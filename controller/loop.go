@@ -181,7 +181,9 @@ func (l *loop) turn(ctx context.Context, t *timers) event {
 		f()
 		return alone
 	case <-l.applied.ready:
+		before := l.progress.acked.seq
 		l.acknowledge(l.applied.get())
+		t.armed = t.armed && l.progress.acked.seq == before // patience begins anew with what is acknowledged
 	case <-t.late.C:
 		t.armed, l.slow = false, l.progress.outstanding()
 	case <-t.check.C:
@@ -487,6 +489,9 @@ func (l *loop) recompute() {
 	l.publish(changes)
 }
 
+// readAgain is the pause after a switch refused to say what it has.
+const readAgain = time.Second
+
 // serve is called for every new OpenFlow session.
 func (l *loop) serve(ctx context.Context, s *ofconn.Session) {
 	l.session.Store(s)
@@ -495,8 +500,12 @@ func (l *loop) serve(ctx context.Context, s *ofconn.Session) {
 		l.session.CompareAndSwap(s, nil)
 		l.connection.set(struct{}{})
 	}()
-	if err := l.demand.read(ctx, s); err != nil {
-		return // with the session
+	for l.demand.read(ctx, s) != nil {
+		select {
+		case <-ctx.Done(): // with the session
+			return
+		case <-time.After(readAgain):
+		}
 	}
 	l.neighbours.Refresh()      // a restarted switch has forgotten what it learnt
 	_ = l.applier.Serve(ctx, s) // it ends with the session, which says why

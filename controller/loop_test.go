@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tuplenet/controller/metrics"
 	"tuplenet/controller/neighbours"
 	"tuplenet/datapath/apply"
 	"tuplenet/datapath/ofconn"
@@ -286,6 +287,37 @@ func TestTheStatusSaysWhyTheNodeIsBehind(t *testing.T) {
 		r.acknowledge()
 		r.behind("acknowledged", "")
 	})
+}
+
+func TestASwitchThatAcknowledgesOneCommitAfterTheOtherIsNotBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := up(t)
+		for rev := int64(11); rev < 31; rev++ { // the next is handed over before the last is acknowledged
+			r.deliver(store.Update{Revision: rev, Changes: []store.Change{changed("a", rev, model.VNI(rev))}})
+			time.Sleep(patience / 4) // of the bubble
+			r.behind("busy", "")
+			r.l.roundDone(apply.Applied{Rev: r.l.progress.seq - 1})
+			synctest.Wait()
+		}
+		time.Sleep(patience + time.Second)
+		synctest.Wait()
+		r.behind("no acknowledgement", "has not acknowledged revision 30")
+	})
+}
+
+func TestCommitsThatASwitchNeverAcknowledgesDoNotPileUp(t *testing.T) {
+	m := metered{Metrics: metrics.New("test", nil)}
+	now := time.Now()
+	for seq := range int64(5 * keptHanded) {
+		m.handOver(seq, now)
+	}
+	if len(m.open) != keptHanded {
+		t.Errorf("%d are kept", len(m.open))
+	}
+	m.acknowledge(5*keptHanded-1, now)
+	if len(m.open) != 0 {
+		t.Errorf("%d are left after all were acknowledged", len(m.open))
+	}
 }
 
 func TestWhatTheSwitchRefusedIsListedUntilItIsTaken(t *testing.T) {

@@ -26,8 +26,16 @@ type handed struct {
 	arrived, at time.Time // arrived is zero for commits that no change of the store caused
 }
 
+// keptHanded bounds how many commits are timed at once. While the switch is away they come all the same, and it will acknowledge
+// them together: those beyond count as one.
+const keptHanded = 1024
+
 // handOver notes a commit.
 func (m *metered) handOver(seq int64, now time.Time) {
+	if n := len(m.open); n == keptHanded {
+		m.open[n-1].seq, m.arrived = seq, time.Time{}
+		return
+	}
 	m.open = append(m.open, handed{seq, m.arrived, now})
 	m.arrived = time.Time{}
 }
