@@ -27,6 +27,7 @@ func TestT39_TheLargestPacketThatPassesIsMeasured(t *testing.T) {
 			t.Errorf("%s: %d, %v", a, got, err)
 		}
 	}
+	t.Cleanup(func() { run(t, "sysctl", "-q", "-w", "net.ipv4.icmp_echo_ignore_all=0") })
 	run(t, "sysctl", "-q", "-w", "net.ipv4.icmp_echo_ignore_all=1")
 	if _, err := PathMTU(t.Context(), netip.MustParseAddr("127.0.0.1"), 1500); !errors.Is(err, ErrSilent) {
 		t.Errorf("%v", err)

@@ -38,10 +38,15 @@ func connect(t *testing.T, cfg ofconn.Config, ovs ovstest.Config) (*link, *ofcon
 		cfg.Socket = l.ovs.Mgmt()
 	}
 	cfg.OnUp = func(_ context.Context, s *ofconn.Session) { l.ups <- s }
-	if cfg.OnPacketIn == nil {
-		cfg.OnPacketIn = func(p ofconn.PacketIn) { l.packets <- p }
-	}
 	ctx, cancel := context.WithCancel(context.Background())
+	if cfg.OnPacketIn == nil {
+		cfg.OnPacketIn = func(p ofconn.PacketIn) {
+			select {
+			case l.packets <- p:
+			case <-ctx.Done(): // the test is over, and nobody takes them
+			}
+		}
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
