@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -214,7 +215,6 @@ func (n *node) command(ctx context.Context, args []string) *exec.Cmd {
 		}
 	}
 	cmd.Env, cmd.Dir = n.environ(), "/"
-	cmd.WaitDelay = settle / 6 // for what a command left running with its output
 	return cmd
 }
 
@@ -224,24 +224,51 @@ func isProgram(path string) bool {
 }
 
 // Exec runs a command on the node and returns what it wrote to its standard output. An error holds what it wrote to
-// its standard error, and is an *exec.ExitError when it ended with another code than 0.
+// its standard error, and is an *exec.ExitError when it ended with another code than 0. What the command left running is not
+// waited for.
 func (n *node) Exec(ctx context.Context, args ...string) (string, error) {
+	out, err := newOutput()
+	if err != nil {
+		return "", err
+	}
+	defer out.file.Close()
+	complaint, err := newOutput()
+	if err != nil {
+		return "", err
+	}
+	defer complaint.file.Close()
 	cmd := n.command(ctx, args)
-	var out, complaint bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	err := n.start(cmd)
-	if err == nil {
+	cmd.Stdout, cmd.Stderr = out.file, complaint.file
+	if err = n.start(cmd); err == nil {
 		err = cmd.Wait()
 	}
 	n.lab.cfg.Logger.Debug("exec", "host", n.name, "args", args, "err", err)
 	if err != nil {
-		said := strings.TrimSpace(complaint.String())
 		if ctx.Err() != nil {
 			err = errors.Join(err, context.Cause(ctx))
 		}
-		return out.String(), fmt.Errorf("%s: %s: %w: %s", n.name, strings.Join(args, " "), err, said)
+		return out.text(), fmt.Errorf("%s: %s: %w: %s", n.name, strings.Join(args, " "), err, strings.TrimSpace(complaint.text()))
 	}
-	return out.String(), nil
+	return out.text(), nil
+}
+
+// output is where a command writes: a file in memory. A pipe would be at its end only when every process that is being started at the
+// same time has closed what it inherited of it, and what the command left running has ended.
+type output struct{ file *os.File }
+
+func newOutput() (output, error) {
+	fd, err := unix.MemfdCreate("output", unix.MFD_CLOEXEC)
+	if err != nil {
+		return output{}, fmt.Errorf("file for the output of a command: %w", err)
+	}
+	return output{os.NewFile(uintptr(fd), "output")}, nil
+}
+
+// text is what was written so far.
+func (o output) text() string {
+	var b strings.Builder
+	_, _ = io.Copy(&b, io.NewSectionReader(o.file, 0, math.MaxInt64)) // it is in memory
+	return b.String()
 }
 
 // Streams are the standard streams of an interactive command; nil stands for /dev/null.
@@ -258,7 +285,6 @@ func (n *node) ExecWith(ctx context.Context, s Streams, args ...string) error {
 	cmd := n.command(ctx, args)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.In, s.Out, s.Err
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
-	cmd.WaitDelay = 0
 	if s.Dir != "" {
 		cmd.Dir = s.Dir
 	}
