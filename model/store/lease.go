@@ -43,6 +43,10 @@ type Lease struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
+	// putting is held while something is written under the lease: a report that is under way when the identity is taken again would
+	// stay under the old lease, and go with it, or be overwritten by the one before it.
+	putting sync.Mutex
+
 	mu     sync.Mutex
 	lease  clientv3.LeaseID
 	seen   clientv3.LeaseID // of the sign of life
@@ -133,18 +137,23 @@ func (l *Lease) acquire(ctx context.Context, deadline time.Time) error {
 		l.mu.Lock()
 		l.seen = seen
 		l.mu.Unlock()
-		_, _, err = s.commit(ctx, change{what: "hold chassis " + l.id.Chassis, guards: []guard{unchanged(key, now.rev)},
-			ops: l.writes(key, string(value), lease)})
-		if errors.Is(err, errRaced) {
-			continue
+		if err = l.take(ctx, unchanged(key, now.rev), key, string(value), lease); !errors.Is(err, errRaced) {
+			return err
 		}
-		if err == nil {
-			l.mu.Lock()
-			l.lease = lease
-			l.mu.Unlock()
-		}
-		return err
 	}
+}
+
+// take writes the identity, with the status that was put last, under a lease, which is that of the chassis from then on.
+func (l *Lease) take(ctx context.Context, still guard, key, value string, lease clientv3.LeaseID) error {
+	l.putting.Lock()
+	defer l.putting.Unlock()
+	_, _, err := l.store.commit(ctx, change{what: "hold chassis " + l.id.Chassis, guards: []guard{still}, ops: l.writes(key, value, lease)})
+	if err == nil {
+		l.mu.Lock()
+		l.lease = lease
+		l.mu.Unlock()
+	}
+	return err
 }
 
 // grant makes a lease.
@@ -342,6 +351,8 @@ func (s *Store) PutStatus(ctx context.Context, l *Lease, st *model.Status) error
 	if err != nil {
 		return fmt.Errorf("write the status as JSON: %w", err)
 	}
+	l.putting.Lock()
+	defer l.putting.Unlock()
 	l.mu.Lock()
 	l.status = string(b)
 	lease := l.lease

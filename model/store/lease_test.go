@@ -126,6 +126,35 @@ func TestA_removed_identity_and_its_status_are_put_again(t *testing.T) {
 	})
 }
 
+// The chassis is deleted while it lives, and its node, which is told the same moment, reports: whichever of the two writes comes
+// first, the last report stays, and goes only with the lease that is held now.
+func TestAReportIsNotLostWhenTheIdentityIsTakenAgainAtTheSameTime(t *testing.T) {
+	s := newStore(t)
+	l, err := s.HoldIdentity(t.Context(), alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range int64(40) {
+		before := l.current()
+		if _, err := raw(t, s).Delete(t.Context(), s.keys.live("ch")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(round) * 100 * time.Microsecond) // at another point of taking it each time
+		if err := s.PutStatus(t.Context(), l, &model.Status{Applied: round}); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "identity", func() bool { return l.current() != before })
+		resp, err := raw(t, s).Get(t.Context(), s.keys.status("ch"))
+		if err != nil || len(resp.Kvs) != 1 {
+			t.Fatalf("round %d: %v %v", round, resp, err)
+		}
+		st, err := model.DecodeStatus(resp.Kvs[0].Value)
+		if err != nil || st.Applied != round || clientv3.LeaseID(resp.Kvs[0].Lease) != l.current() {
+			t.Fatalf("round %d: status %+v under lease %x, held is %x (%v)", round, st, resp.Kvs[0].Lease, l.current(), err)
+		}
+	}
+}
+
 // living is a chassis of a test: it lives, and reports what the test says.
 type living struct {
 	t     *testing.T
