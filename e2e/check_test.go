@@ -31,6 +31,7 @@ func TestP05_WhatIsWrongOnAHostIsFoundAndWhatIsDroppedIsNamed(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, lab.Config{Name: "ck"})
 	alice, _ := f.routed()
+	f.settled()
 	f.says(0, "check --strict", `^looks good!$`)
 	f.says(0, "status", `^revision \d+: 2 switches, 1 routers, 4 ports \(0 unbound\)`, `^alice +up +0 +\d+ +1 +- +0$`, `^bob +up +0 `)
 	f.says(0, "status -o json", `"problems": \[\]`)

@@ -97,7 +97,7 @@ func TestT53_AFailedADDLeavesNothingAndSaysWhy(t *testing.T) {
 		{"an address of others", nil, []string{"CNI_ARGS=IP=10.20.1.1"}, types.ErrInvalidNetworkConfig, "address of the gateway"},
 		{"an address elsewhere", nil, []string{"CNI_ARGS=IP=10.20.9.1"}, types.ErrInvalidNetworkConfig, "not in the subnet"},
 		{"a MAC that is none", object{"runtimeConfig": object{"mac": "1:2"}}, nil, types.ErrInvalidNetworkConfig, "MAC"},
-		{"no bridge", object{"bridge": "br-none", "timeout": 1}, nil, types.ErrTryAgainLater, "no bridge br-none"},
+		{"no bridge", object{"bridge": "br-none", "timeout": 3}, nil, types.ErrTryAgainLater, "no bridge br-none"},
 		{"no Open vSwitch", object{"ovsdb_socket": "/run/none.sock", "timeout": 1}, nil, types.ErrTryAgainLater, "is Open vSwitch running?"},
 		{"a version that is too new", object{"cniVersion": "9.0.0"}, nil, types.ErrIncompatibleCNIVersion, "incompatible"},
 	} {
@@ -128,7 +128,7 @@ func TestT53_AFailedADDLeavesNothingAndSaysWhy(t *testing.T) {
 	// Without the daemon nothing binds the port: everything is made, and taken away again.
 	c.check(alice.StopDaemon(c.ctx))
 	q := c.pod(alice)
-	out, _, err := q.plugin("ADD", c.whole("1.0.0", object{"timeout": 2}))
+	out, _, err := q.plugin("ADD", c.whole("1.0.0", object{"timeout": 5})) // on a busy machine it takes one to get there
 	if e := c.refusal(out, err); e.Code != types.ErrTryAgainLater || !strings.Contains(e.Msg, "is its daemon (tuplenet) running?") {
 		t.Errorf("without the daemon: %+v", e)
 	}
@@ -146,7 +146,7 @@ func (c *cniFleet) inAnotherNamespace(h *lab.Host) {
 	out, _, err := p.plugin("ADD", c.whole("1.1.0", nil))
 	c.check(err)
 	elsewhere := c.pod(h)
-	conf, err := json.Marshal(c.whole("1.1.0", object{"timeout": 2}))
+	conf, err := json.Marshal(c.whole("1.1.0", object{"timeout": 4}))
 	c.check(err)
 	for _, command := range []string{"ADD", "GC"} {
 		var said bytes.Buffer
