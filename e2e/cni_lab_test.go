@@ -69,6 +69,9 @@ func (c *cniFleet) start(args ...string) (peer *lab.Workload) {
 	for _, h := range c.Hosts() {
 		c.daemon(h, args...)
 	}
+	for _, h := range c.Hosts() {
+		c.eventuallyShows("ch show", h.SystemID()+":") // ready is earlier; the MTU of containers follows from who is registered
+	}
 	c.tpctl("lsp add LS-B lsp-bob 10.20.2.10,2001:db8:20:2::10 f2:01:00:00:00:02")
 	peer = c.workload(c.Hosts()[len(c.Hosts())-1], "ns-bob", "lsp-bob", "f2:01:00:00:00:02", "10.20.2.1", "2001:db8:20:2::1", "10.20.2.10/24", "2001:db8:20:2::10/64")
 	c.reach(peer, netip.MustParseAddr("10.20.2.1"))
@@ -166,6 +169,9 @@ func (c *cniFleet) result(out string) *current.Result {
 	}
 	newest, err := current.NewResultFromResult(r)
 	c.check(err)
+	if len(newest.IPs) == 0 || len(newest.Interfaces) < 2 {
+		c.t.Fatalf("a result without addresses, or without both ends of an interface:\n%s", out)
+	}
 	return newest
 }
 

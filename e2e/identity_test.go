@@ -50,6 +50,7 @@ func TestT04_TheSecondHostWithASystemIDIsRefusedByNameAndTouchesNothing(t *testi
 	f := newBareFleet(t, lab.Config{Name: "h8-twin"})
 	alice, bob := f.Hosts()[0], f.Hosts()[1]
 	f.daemon(alice)
+	f.eventuallyShows("ch show", "alice:") // a daemon is ready, and then registers
 	before := f.tpctl("ch show")
 	f.on(bob, "ovs-vsctl set open_vswitch . external-ids:system-id=alice")
 	f.refused(f.startBob("--interface", bob.Bridge()), "alice", "system-id")
@@ -110,8 +111,8 @@ func TestT02_DaemonsOfTwoPrefixesDoNotMeet(t *testing.T) {
 	f.daemon(alice)
 	f.check(f.startBob("--interface", bob.Bridge(), "--prefix", "/other/"))
 	for prefix, want := range map[string][2]string{"/tuplenet/": {"alice:", "bob:"}, "/other": {"bob:", "alice:"}} {
-		out := f.tpctl("-p " + prefix + " ch show")
-		if !strings.Contains(out, want[0]) || strings.Contains(out, want[1]) {
+		f.eventuallyShows("-p "+prefix+" ch show", want[0])
+		if out := f.tpctl("-p " + prefix + " ch show"); strings.Contains(out, want[1]) {
 			t.Errorf("chassis below %s:\n%s", prefix, out)
 		}
 		f.tpctl("-p " + prefix + " ls add LS")
