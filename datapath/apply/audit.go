@@ -298,12 +298,12 @@ func (j *judgement) group(id uint32, now map[uint32]uint64) {
 // checkSettings looks at the TLV map and the meters.
 func (a *Applier) checkSettings(ctx context.Context, s session) (found []Finding, err error) {
 	if len(a.cfg.TLVs) > 0 {
-		have, err := s.TLVMap(ctx)
+		missing, _, err := a.compareTLVs(ctx, s)
 		if err != nil {
-			return nil, fmt.Errorf("TLV map: %w", err)
+			return nil, err
 		}
 		for i, t := range a.cfg.TLVs {
-			if !slices.Contains(have, t) {
+			if slices.Contains(missing, t) {
 				found = append(found, Finding{What: WhatTLV, Kind: Missing, id: uint64(i),
 					Name: fmt.Sprintf("TLV mapping {class=%#x,type=%#x,len=%d}->tun_metadata%d", t.Class, t.Type, t.Len, t.Index)})
 			}
@@ -313,6 +313,7 @@ func (a *Applier) checkSettings(ctx context.Context, s session) (found []Finding
 	if err != nil {
 		return nil, fmt.Errorf("meters: %w", err)
 	}
+	a.settledMeters(byID(meters), byID(a.meters))
 	return append(found, compareMeters(a.meters, meters)...), nil
 }
 
@@ -347,7 +348,7 @@ func (a *Applier) heal(ctx context.Context, s session, found []Finding) error {
 		err = a.round(ctx, s, false)
 	}
 	if err == nil {
-		err = a.dropMeters(ctx, s, surplus)
+		err = a.dropLast(ctx, s, surplus)
 	}
 	if err == nil {
 		err = a.lookAgain(ctx, s, found)

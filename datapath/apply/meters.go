@@ -65,7 +65,7 @@ func (a *Applier) setMeters(ctx context.Context, s session, wanted []of.Meter) (
 			surplus = append(surplus, m.ID)
 		}
 	}
-	a.forgetMeters(want)
+	a.settledMeters(have, want)
 	a.meters = wanted
 	changed := false
 	for _, m := range wanted {
@@ -85,20 +85,6 @@ func (a *Applier) setMeters(ctx context.Context, s session, wanted []of.Meter) (
 	return surplus, nil
 }
 
-// meterSetting is the number of a meter among the settings that may fail; the TLV map has 0 and 1.
-func meterSetting(id uint32) uint64 { return uint64(id) + 2 }
-
-// forgetMeters drops the failures of meters that were wanted and are not any more.
-func (a *Applier) forgetMeters(want map[uint32]of.Meter) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, m := range a.meters {
-		if _, ok := want[m.ID]; !ok {
-			a.trouble.resolve(failureKey{kind: settingFailure, id: meterSetting(m.ID)})
-		}
-	}
-}
-
 func byID(meters []of.Meter) map[uint32]of.Meter {
 	m := make(map[uint32]of.Meter, len(meters))
 	for _, x := range meters {
@@ -115,9 +101,21 @@ func (a *Applier) dropMeters(ctx context.Context, s session, surplus []uint32) e
 		if _, again := want[id]; again {
 			continue
 		}
-		if err := a.setting(s.DeleteMeter(ctx, id), uint64(id)<<32, fmt.Sprintf("removal of meter %d", id)); err != nil {
+		if err := a.setting(s.DeleteMeter(ctx, id), meterRemoval(id), fmt.Sprintf("removal of meter %d", id)); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// dropLast is dropMeters after a round was reported; it reports what failed, or does not fail any more.
+func (a *Applier) dropLast(ctx context.Context, s session, surplus []uint32) error {
+	if err := a.dropMeters(ctx, s, surplus); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	applied := Applied{Rev: a.stats.Applied}
+	a.mu.Unlock()
+	a.report(&applied, 0, false)
 	return nil
 }

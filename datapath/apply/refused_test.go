@@ -166,5 +166,29 @@ func TestRefusedSettingsAreReportedAndFlowsGoOn(t *testing.T) {
 		if fs := b.Failures(); len(fs) != 0 || len(b.sw.meters) != 1 {
 			t.Fatalf("failures %v meters %v", fs, b.sw.meters)
 		}
+		b.last("rev=1 +0 -0 ~0 groups=0") // else everybody would go on believing it
+	})
+}
+
+func TestWhatSomebodyElseSetsRightIsNoFailureAnyMore(t *testing.T) {
+	ours, theirs := tlv(0x102, 0x80, 8, 0), tlv(0x103, 1, 4, 0)
+	in(t, Config{Meters: []of.Meter{{ID: 1, RatePPS: 10, Burst: 10}}, TLVs: []TLV{ours}}, func(b *bench) {
+		b.sw.settings, b.sw.tlvs, b.sw.meters[7] = errRefused, []TLV{theirs}, of.Meter{ID: 7}
+		b.connect()
+		b.put("a", []Flow{fl(0, 1, 1, 1)})
+		b.tick()
+		b.last("rev=1 +0 -0 ~0 groups=0 : TLV map: refused : meter 1: refused : removal of TLV mappings that contradict ours: refused : removal of meter 7: refused")
+		b.sw.tlvs = nil // what stood in the way is gone
+		b.sw.settings = nil
+		b.tick()
+		b.last("rev=1 +0 -0 ~0 groups=0")
+		if !slices.Equal(b.sw.tlvs, []TLV{ours}) {
+			t.Fatalf("mappings %v", b.sw.tlvs)
+		}
+		b.sw.settings, b.sw.tlvs, b.sw.meters = errRefused, nil, map[uint32]of.Meter{7: {ID: 7}}
+		b.tick()
+		b.sw.tlvs, b.sw.meters = []TLV{ours}, map[uint32]of.Meter{1: {ID: 1, RatePPS: 10, Burst: 10}} // by hand
+		b.tick()
+		b.last("rev=1 +0 -0 ~0 groups=0")
 	})
 }

@@ -28,7 +28,7 @@ func (a *Applier) serve(ctx context.Context, s session) error {
 	if err := a.round(ctx, s, true); err != nil {
 		return err
 	}
-	if err := a.dropMeters(ctx, s, surplus); err != nil {
+	if err := a.dropLast(ctx, s, surplus); err != nil {
 		return err
 	}
 	return a.rounds(ctx, s)
@@ -181,8 +181,8 @@ func (a *Applier) round(ctx context.Context, s session, first bool) error {
 // report tells the world about a round.
 func (a *Applier) report(done *Applied, sent int, first bool) {
 	a.mu.Lock()
-	news := a.trouble.takeNews()
-	if !first && sent == 0 && len(news) == 0 && a.stats.Applied == done.Rev {
+	news, resolved := a.trouble.takeNews()
+	if !first && sent == 0 && len(news) == 0 && !resolved && a.stats.Applied == done.Rev {
 		a.mu.Unlock()
 		return
 	}

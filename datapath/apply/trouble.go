@@ -10,6 +10,7 @@ import (
 type trouble struct {
 	failures map[failureKey]Failure
 	news     map[failureKey]struct{} // not logged yet
+	resolved bool                    // something was, and was not told yet
 
 	unpacked map[string]int // failures of that kind, by owner
 
@@ -48,7 +49,11 @@ func (t *trouble) report(k failureKey, f Failure) {
 	}
 }
 
-func (t *trouble) resolve(k failureKey) { delete(t.failures, k) }
+func (t *trouble) resolve(k failureKey) {
+	_, failed := t.failures[k]
+	t.resolved = t.resolved || failed
+	delete(t.failures, k)
+}
 
 // unpackable notes the groups of an owner that cannot be packed, in place of those before.
 func (t *trouble) unpackable(owner string, now []Failure) {
@@ -64,9 +69,8 @@ func (t *trouble) unpackable(owner string, now []Failure) {
 	}
 }
 
-// takeNews returns the failures that are news and still hold.
-func (t *trouble) takeNews() []Failure {
-	var out []Failure
+// takeNews returns the failures that are news and still hold, and whether others do not hold any more.
+func (t *trouble) takeNews() (out []Failure, resolved bool) {
 	for k := range t.news {
 		if f, ok := t.failures[k]; ok {
 			out = append(out, f)
@@ -74,7 +78,8 @@ func (t *trouble) takeNews() []Failure {
 	}
 	clear(t.news)
 	sortFailures(out)
-	return out
+	resolved, t.resolved = t.resolved, false
+	return out, resolved
 }
 
 func (t *trouble) list() []Failure {
