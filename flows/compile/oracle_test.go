@@ -263,7 +263,13 @@ func TestSimulatorAgreesWithOpenVSwitch(t *testing.T) {
 					met[n.rules[s.Flow]] = true
 				}
 			}
+			for _, k := range knocks(n, chassis) {
+				for _, s := range o.compare(t, n, chassis, k.port, k.packet).Steps {
+					met[n.rules[s.Flow]] = true
+				}
+			}
 		})
+		t.Logf("round %d: no packet has met %v", round+1, missing())
 	}
 	if names := missing(); len(names) > 0 {
 		t.Errorf("no packet met the rules %v", names)
@@ -360,6 +366,52 @@ func anyFar(t *rapid.T, n *network, chassis, sw string, src model.MAC, from neti
 	p := ping(src, from, one(t, "gate", gates), one(t, "far target", far))
 	p.Length = one(t, "length", []int{98, 1452, 1453, 1600})
 	return p
+}
+
+// knock is a packet from a workload's port.
+type knock struct {
+	port   uint32
+	packet sim.Packet
+}
+
+// knocks are packets that random ones are hardly ever like: to a router itself, to link-local addresses through it, and questions
+// about the network from another MAC than the workload's.
+func knocks(n *network, chassis string) (list []knock) {
+	for _, w := range objects[*model.LogicalSwitchPort](n.world) {
+		port := n.ports[chassis][w.Name]
+		if port == 0 || w.Type != model.PortVIF {
+			continue
+		}
+		for _, from := range w.IPs {
+			asks := frame(nobody, broadcast, 0x0800).With(of.IPSrc, of.Addr(from)).With(of.IPDst, of.U(0xffffffff)).
+				With(of.IPProto, of.U(17)).With(of.UDPSrc, of.U(68)).With(of.UDPDst, of.U(67))
+			linkLocal := netip.MustParseAddr("169.254.1.1")
+			if from.Is6() {
+				asks = frame(nobody, model.MAC{0x33, 0x33, 0, 0, 0, 2}, 0x86dd).With(of.IPv6Src, of.Addr(from)).
+					With(of.IPv6Dst, of.Addr(netip.MustParseAddr("ff02::2"))).With(of.IPTTL, of.U(255)).With(of.IPProto, of.U(58)).With(of.ICMPv6Type, of.U(133))
+				linkLocal = netip.MustParseAddr("fe80::1")
+			}
+			list = append(list, knock{port, asks})
+			for _, gate := range n.portsOf(w.Switch) {
+				for _, r := range objects[*model.LogicalRouterPort](n.world) {
+					if gate.Type != model.PortRouter || gate.Peer != r.Name || r.Peer != gate.Name {
+						continue
+					}
+					list = append(list, knock{port, ping(w.MAC, from, gate.MAC, linkLocal)})
+					for _, own := range r.Networks {
+						if own.Addr().Is4() != from.Is4() {
+							continue
+						}
+						p := ping(w.MAC, from, gate.MAC, own.Addr())
+						p.Set(of.ICMPType, of.U(0))
+						p.Set(of.ICMPv6Type, of.U(0))
+						list = append(list, knock{port, p.With(of.IPProto, of.U(132))}, knock{port, p.With(of.IPProto, of.U(17)).With(of.UDPDst, of.U(33434))})
+					}
+				}
+			}
+		}
+	}
+	return list
 }
 
 // anyHostTalk is what passes between a workload and who tells it about its network, in either direction.

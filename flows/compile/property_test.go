@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,10 +17,22 @@ import (
 	"tuplenet/model"
 )
 
-// check runs a property a number of times; a failure prints the seed with which it comes back.
+// played is how often a test has called check.
+var played = map[string]uint64{}
+
+// check runs a property a number of times; a failure prints the seed with which it comes back. If the seed is given, as by
+// `make test`, a test that calls it again goes on with others.
 func check(t *testing.T, times int, property func(*rapid.T)) {
 	t.Helper()
-	for name, value := range map[string]string{"rapid.checks": fmt.Sprint(times), "rapid.nofailfile": "true"} {
+	seed, err := strconv.ParseUint(flag.Lookup("rapid.seed").Value.String(), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seed != 0 {
+		seed += played[t.Name()] << 32
+		played[t.Name()]++
+	}
+	for name, value := range map[string]string{"rapid.checks": fmt.Sprint(times), "rapid.nofailfile": "true", "rapid.seed": fmt.Sprint(seed)} {
 		f := flag.Lookup(name)
 		old := f.Value.String()
 		if err := f.Value.Set(value); err != nil {
