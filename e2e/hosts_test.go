@@ -191,7 +191,7 @@ func TestU24_ANetworkIsReadyOnceEveryChassisOfItTellsItsWorkloads(t *testing.T) 
 	f.eventuallyShows("ls show LS-A", "ready : no: bob is down")
 	f.daemon(f.Hosts()[1])
 	f.eventuallyShows("ls show LS-A", "ready : yes")
-	if out := f.tpctl("ls set LS-A --lease 3h --wait=20s"); !strings.Contains(out, "applied on 2/2 affected chassis") {
+	if out := f.tpctl("ls set LS-A --lease 3h --wait=1m"); !strings.Contains(out, "applied on 2/2 affected chassis") {
 		t.Error(out)
 	}
 	f.eventuallyShows("ls show LS-A", "ready : yes")
