@@ -248,7 +248,7 @@ func TestT39_TooLargePacketsAreToldSo(t *testing.T) {
 	t.Parallel()
 	e := withEdges(t, "mtu", 1)
 	far := e.far.Addrs()[0]
-	out, err := e.a.Exec(e.ctx, "ping", "-c", "2", "-i", "0.2", "-M", "do", "-s", "1372", far.String())
+	out, err := e.a.Exec(e.ctx, "ping", "-c", "2", "-w", "10", "-i", "0.2", "-M", "do", "-s", "1372", far.String())
 	e.check(err)
 	if !strings.Contains(out, "2 received") {
 		t.Errorf("1400 bytes:\n%s", out)

@@ -15,6 +15,7 @@ import (
 // etcdCommand runs the etcd server of a sandbox until it is told to end. The lab starts it, so the help hides it.
 func (s *sandbox) etcdCommand() *cobra.Command {
 	var data, listen string
+	var noSync bool
 	c := &cobra.Command{
 		Use: "etcd", Short: "Run an etcd server of one member", Hidden: true, DisableAutoGenTag: true,
 		Args: noArguments,
@@ -23,7 +24,7 @@ func (s *sandbox) etcdCommand() *cobra.Command {
 				return usagef("require --data")
 			}
 			log := slog.New(slog.NewTextHandler(s.env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			server, err := store.StartEmbedded(data, listen, log)
+			server, err := store.EmbeddedConfig{Dir: data, Listen: listen, UnsafeNoSync: noSync, Logger: log}.Start()
 			if err != nil {
 				return fmt.Errorf("start etcd: %w", err)
 			}
@@ -36,6 +37,7 @@ func (s *sandbox) etcdCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&data, "data", "", "`directory` of the data")
 	c.Flags().StringVar(&listen, "listen", "http://127.0.0.1:2379", "client `URL`")
+	c.Flags().BoolVar(&noSync, "no-sync", false, "do not wait for the disk: the data survive the end of the server, but not of the machine")
 	return c
 }
 
