@@ -26,7 +26,7 @@ func listening(t *testing.T) (open, closed string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	gone, err := net.Listen("tcp", "127.99.0.1:0") // where nobody else listens, and takes the port
 	if err != nil {
 		t.Fatal(err)
 	}
