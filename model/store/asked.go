@@ -143,13 +143,24 @@ func (a *asked) answer(ctx context.Context, id string, kv *mvccpb.KeyValue) erro
 		if i == len(parts)-1 {
 			ops = append(ops, clientv3.OpPut(folder+answerEnd, strconv.Itoa(len(parts)), lease))
 		}
-		err := a.store.call(ctx, "answer a question", func(ctx context.Context, c *clientv3.Client, _ bool) error {
-			_, err := c.Txn(ctx).Then(ops...).Commit()
-			return err
-		})
-		if err != nil {
+		if err := a.put(ctx, ops); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// put writes a part of an answer. While the store is away it goes on trying, for as long as somebody may wait for it: nobody would
+// answer the question once more.
+func (a *asked) put(ctx context.Context, ops []clientv3.Op) error {
+	for {
+		err := a.store.call(ctx, "answer a question", func(ctx context.Context, c *clientv3.Client, _ bool) error {
+			_, err := c.Txn(ctx).Then(ops...).Commit()
+			return err
+		})
+		if !errors.Is(err, ErrUnreachable) || ctx.Err() != nil {
+			return err
+		}
+		pauseFor(ctx, retryMax)
+	}
 }

@@ -3,6 +3,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -97,5 +98,43 @@ func TestA_follower_goes_on_when_the_server_returns(t *testing.T) {
 	case <-l.Done():
 		t.Fatalf("the identity was lost: %v", l.Err())
 	default:
+	}
+}
+
+func TestAnAnswerThatCameWhileTheStoreWasAwayIsGivenWhenItReturns(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e, err := EmbeddedConfig{Dir: dir, Listen: "http://" + ownAddress() + ":0", UnsafeNoSync: true}.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openAt(t, Config{Endpoints: e.Endpoints()})
+	const patience = time.Second
+	asking, goOn := make(chan struct{}, 1), make(chan struct{})
+	node(t, openAt(t, Config{Endpoints: e.Endpoints(), DialTimeout: patience}), "ch", func(context.Context, model.NodeRequest) model.NodeAnswer {
+		asking <- struct{}{}
+		<-goOn
+		return model.NodeAnswer{Body: []byte(`"yes"`)}
+	})
+	type result struct {
+		model.NodeAnswer
+		err error
+	}
+	answered := make(chan result, 1)
+	go func() {
+		a, err := s.Ask(within(t, 30*time.Second), "ch", model.NodeRequest{Command: "there?"})
+		answered <- result{a, err}
+	}()
+	<-asking
+	where := e.Endpoints()[0]
+	e.Close()
+	close(goOn)
+	time.Sleep(2 * patience) // a request would have been given up by now
+	if e, err = (EmbeddedConfig{Dir: dir, Listen: where, UnsafeNoSync: true}).Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if r := <-answered; r.err != nil || string(r.Body) != `"yes"` {
+		t.Fatalf("%s %s %v", r.Body, r.Error, r.err)
 	}
 }
