@@ -84,28 +84,54 @@ func TestT43_T45_TheDestinationsOfADeadEdgeMoveAndNoOthers(t *testing.T) {
 	} {
 		name := c.name + "-" + string(c.layout)
 		t.Run(name, func(t *testing.T) {
-			e := quickEdges(t, "fail-"+c.name, c.layout, 2)
-			p := e.startEdgePings(e.a, 8)
-			e.during(50)
-			e.check(c.kill(e, e.edge(1)))
-			e.during(100)
-			lost, gap := p.stop(snat2)
-			if lost > 0 {
-				t.Errorf("through the edge that lives: %d pings of one destination lost", lost)
+			for again, left := true, 2; again; left-- {
+				again = false
+				t.Run("", func(t *testing.T) {
+					e := quickEdges(t, "fail-"+c.name, c.layout, 2)
+					again = e.losesEdge(name, func() error { return c.kill(e, e.edge(1)) }, left > 0)
+				})
 			}
-			t.Logf("%s: through the living edge: %d lost, longest silence %v", name, lost, gap)
-			stall := gap
-			lost, gap = p.stop(snat1)
-			t.Logf("%s: through the dead edge: at most %d pings of one destination lost, longest silence %v", name, lost, gap)
-			if gap > maxOutage+stall {
-				t.Errorf("a destination was silent for %v, at most %v are allowed, and %v that others were too", gap, maxOutage, stall)
-			}
-			if _, times := e.survey(e.a, 256); times[snat2] != 256 {
-				t.Errorf("the destinations are seen as %v", times)
-			}
-			e.fetches(e.a, e.far.Addrs()[0], snat2)
 		})
 	}
+}
+
+// heldUp is how long hosts may be silent to each other for reasons of the machine, and a tunnel between them does still not count as
+// down: that takes 300 ms from the last word.
+const heldUp = 200 * time.Millisecond
+
+// losesEdge has edge 1 die and judges what that costs. With excuses, it tells whether the machine held up alice or edge 2 meanwhile,
+// so that what was lost may not be due to that death: they ping each other past all that is under test.
+func (e *edged) losesEdge(name string, kill func() error, excuses bool) (excused bool) {
+	t := e.t
+	t.Helper()
+	control, err := e.Host("alice").StartPing(e.ctx, e.edge(2).Addrs()[0], pingInterval, 0)
+	e.check(err)
+	e.check(control.Answered(e.ctx))
+	p := e.startEdgePings(e.a, 8)
+	e.during(50)
+	e.check(kill())
+	e.during(100)
+	lost, stall := p.stop(snat2)
+	lostOfDead, gap := p.stop(snat1)
+	hosts, err := control.Stop()
+	e.check(err)
+	t.Logf("%s: through the living edge: %d lost, longest silence %v; between hosts %v", name, lost, stall, hosts.Gap)
+	t.Logf("%s: through the dead edge: at most %d pings of one destination lost, longest silence %v", name, lostOfDead, gap)
+	if excuses && (lost > 0 || gap > maxOutage+stall) && (hosts.Gap >= heldUp || hosts.Lost() > 0) {
+		t.Logf("not judged, and done again: the machine held up the hosts for %v", hosts.Gap)
+		return true
+	}
+	if lost > 0 {
+		t.Errorf("through the edge that lives: %d pings of one destination lost", lost)
+	}
+	if gap > maxOutage+stall {
+		t.Errorf("a destination was silent for %v, at most %v are allowed, and %v that others were too", gap, maxOutage, stall)
+	}
+	if _, times := e.survey(e.a, 256); times[snat2] != 256 {
+		t.Errorf("the destinations are seen as %v", times)
+	}
+	e.fetches(e.a, e.far.Addrs()[0], snat2)
+	return false
 }
 
 func TestT43_AnEdgeThatComesBackTakesItsDestinationsOnce(t *testing.T) {
