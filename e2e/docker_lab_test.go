@@ -154,6 +154,15 @@ func (d *docked) each(do func(h *lab.Host)) {
 	all.Wait()
 }
 
+// startLocal starts engines, each of which knows its own networks only, and their plugins.
+func (d *docked) startLocal() {
+	d.fresh()
+	d.each(func(h *lab.Host) {
+		d.startPlugin(h, localScope)
+		d.startEngine(h)
+	})
+}
+
 // startEngine starts dockerd on a host that has begun anew, and gives it the image.
 func (d *docked) startEngine(h *lab.Host, args ...string) {
 	d.t.Helper()

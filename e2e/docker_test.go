@@ -24,6 +24,7 @@ import (
 var dockerNetwork = []string{"network", "create", "-d", "tuplenet", "--subnet=10.20.3.0/24", "--gateway=10.20.3.1", "tp-docker-net1"}
 
 func TestT46_T47_T48_T49_T50_T51_ContainersOfDockerOnTwoHosts(t *testing.T) {
+	t.Parallel()
 	d := newDocked(t, "docker")
 	var beside sync.WaitGroup
 	defer beside.Wait()
@@ -31,9 +32,15 @@ func TestT46_T47_T48_T49_T50_T51_ContainersOfDockerOnTwoHosts(t *testing.T) {
 	t.Run("the managed plugin in a swarm", d.sub((*docked).swarm))
 	t.Run("global scope with a cluster store", d.sub((*docked).clusterStore))
 	t.Run("local scope", d.sub((*docked).local))
-	t.Run("fifty containers at once", d.sub((*docked).fifty))
 	t.Run("the plugin dies", d.sub((*docked).pluginDies))
 	t.Run("everything else dies", d.sub((*docked).othersDie))
+}
+
+// A crowd has the machine to itself.
+func TestT46_T50_FiftyContainersOfDockerAtOnceReachEachOther(t *testing.T) {
+	d := newDocked(t, "docker-50")
+	d.startLocal()
+	d.fifty()
 }
 
 // sub is a subtest with the lab of the test.
@@ -222,11 +229,7 @@ func (d *docked) removeNetwork(h *lab.Host, name string) {
 // local is scope local: networks of engines that do not know each other are one switch.
 func (d *docked) local() {
 	alice, bob := d.engines()[0], d.engines()[1]
-	d.fresh()
-	d.each(func(h *lab.Host) {
-		d.startPlugin(h, localScope)
-		d.startEngine(h)
-	})
+	d.startLocal()
 	d.sharedNetwork()
 	a, b := d.container(alice, "la", "web"), d.container(bob, "lb", "web")
 	if x, y := a.addresses(), b.addresses(); len(x) != 2 || len(y) != 2 || x[0].String() != "10.20.4.2" || y[0].String() != "10.20.4.3" || x[1] == y[1] {
