@@ -38,6 +38,7 @@ var levels = map[string]int{
 	"datapath/apply":        3,
 	"datapath/ovstest":      3,
 	"datapath/host":         3,
+	"datapath/multicast":    4, // built on host
 	"controller":            5,
 	"controller/facts":      5,
 	"controller/status":     5,

@@ -51,10 +51,10 @@ func (a *announcer) due(now time.Time) []compile.Announcement {
 	return out
 }
 
-// announcementFrame is the frame that announces an address of a router.
+// announcementFrame is the frame that announces an address.
 func announcementFrame(a compile.Announcement) []byte {
 	if a.IP.Is4() {
 		return responder.GARP(a.MAC, a.IP)
 	}
-	return responder.UnsolicitedNA(a.MAC, a.IP, true)
+	return responder.UnsolicitedNA(a.MAC, a.IP, a.Router)
 }

@@ -21,6 +21,7 @@ func (l *loop) readHost() error {
 		return fmt.Errorf("tunnel endpoint %s: %w", addrs[0], err)
 	}
 	l.addrs, l.mtu = addrs, d.MTU
+	l.device = l.multicastUnderlay(d.Name)
 	return nil
 }
 

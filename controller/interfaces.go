@@ -78,6 +78,7 @@ func (l *loop) takeInterfaces(f ovsdb.Facts) {
 	l.wantPorts(f)
 	l.facts.SetWatched(l.edge.watched(f, l.cfg.Bridge))
 	l.takeTunnels(f)
+	l.facts.SetUplinks(uplinks(f, l.cfg.Bridge))
 	l.ports = l.appeared.take(f, l.cfg.Bridge)
 	maps.DeleteFunc(l.bindings, func(port string, b status.Seen) bool {
 		return b.Chassis == "" && !l.holds(port)
@@ -91,7 +92,7 @@ func (l *loop) wantPorts(f ovsdb.Facts) {
 	if _, there := f.Bridges[l.cfg.Bridge]; there && l.progress.seq == 0 {
 		return
 	}
-	l.want(ovsdb.Desired{Bridge: l.cfg.Bridge, DatapathType: l.datapath(f), Ports: append(l.edge.ports(&l.cfg), slices.Concat(l.untunnel.ports(), l.demand.ports())...), IPFIX: l.ipfix()})
+	l.want(ovsdb.Desired{Bridge: l.cfg.Bridge, DatapathType: l.datapath(f), Ports: append(l.edge.ports(&l.cfg), slices.Concat(l.untunnel.ports(), l.demand.ports(), l.networks.ports(f))...), IPFIX: l.ipfix()})
 }
 
 // ipfix is what the integration bridge tells about packets; nil = nothing.

@@ -29,6 +29,7 @@ type loop struct {
 	chassis string
 	addrs   []netip.Addr
 	mtu     int    // of the device that holds the tunnel endpoint, bytes
+	device  string // the one that holds the tunnel endpoint of IPv6, or of IPv4
 	lostIP  string // why the endpoints are not those of the device any more; empty: they are
 
 	facts      *facts.Facts
@@ -75,6 +76,7 @@ type loop struct {
 	endpoints counted[netip.Addr]
 	edge      edge
 	untunnel  *untunnel
+	networks  *networks
 	hosts     *hosts
 	failures  map[string]apply.Failure // owner → the first of what was refused
 	progress  progress
@@ -177,6 +179,8 @@ func (l *loop) turn(ctx context.Context, t *timers) event {
 	case <-l.hostChanged.ready:
 		l.hostMoved()
 	case <-l.connection.ready:
+	case <-l.networks.states.ready:
+		l.wantPorts(l.ovsFacts.get())
 	case f := <-l.calls:
 		f()
 		return alone
@@ -365,7 +369,7 @@ func (l *loop) isSynced() bool { return l.storeSynced && l.isCleared && l.demand
 
 // compileNode is what the compiler is told about the node.
 func (l *loop) compileNode() compile.Node {
-	n := compile.Node{Chassis: l.chassis, IPs: l.addrs, Encaps: l.encaps(), TunnelPort: l.tunnel, VXLANPort: l.vxlan, TunnelMTU: l.tunnelMTU(), Gateway: l.cfg.Gateway, HashFunction: l.cfg.HashFunction, Redirect: l.cfg.Redirect,
+	n := compile.Node{Chassis: l.chassis, IPs: l.addrs, Encaps: l.encaps(), TunnelPort: l.tunnel, VXLANPort: l.vxlan, TunnelMTU: l.tunnelMTU(), MulticastMTU: l.multicastMTU(), Gateway: l.cfg.Gateway, HashFunction: l.cfg.HashFunction, Redirect: l.cfg.Redirect,
 		OnDemand: l.demand.on, LifePort: l.demand.lifePort(l.ovsFacts.get(), l.cfg.Bridge)}
 	l.untunnel.prepare(l.ovsFacts.get(), &n)
 	return n
@@ -384,6 +388,7 @@ func (l *loop) publish(changes []memo.Change[compile.Output]) {
 		}
 		moved = l.endpoints.replace(c.Old.Endpoints, c.New.Endpoints) || moved
 		ports = l.edge.take(c) || ports
+		ports = l.networks.take(c) || ports
 		l.takeHosts(time.Now(), c.Old, c.New)
 	}
 	if moved {
@@ -400,6 +405,7 @@ func (l *loop) publish(changes []memo.Change[compile.Output]) {
 	if ports {
 		l.wantPorts(l.ovsFacts.get())
 	}
+	l.keepNetworks()
 	l.progress.compiled()
 	l.report()
 }
@@ -416,7 +422,7 @@ func ownersOf(changes []memo.Change[compile.Output]) (owners []string) {
 func (l *loop) bindable() map[string]uint64 {
 	ports := make(map[string]uint64, len(l.ports.ready))
 	for name := range l.ports.ready {
-		if l.exists(name) {
+		if l.exists(name) && l.works(name) {
 			ports[name] = l.ports.present[name]
 		}
 	}
@@ -430,6 +436,12 @@ func (l *loop) bindable() map[string]uint64 {
 func (l *loop) exists(port string) bool {
 	p, ok := l.facts.Holder(model.ClaimPort(port)).(*model.LogicalSwitchPort)
 	return ok && p.Type != model.PortRouter
+}
+
+// works tells whether a port that exists can be bound: it has a way to the others.
+func (l *loop) works(port string) bool {
+	p, ok := l.facts.Holder(model.ClaimPort(port)).(*model.LogicalSwitchPort)
+	return ok && l.connected(p)
 }
 
 // flowSet is the part of an output that goes to the switch.

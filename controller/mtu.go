@@ -71,4 +71,9 @@ func (l *loop) tunnelMTU() int {
 }
 
 // switchMTU is the MTU in bytes that workloads on a switch are to have: what DHCP and router advertisements tell them. 0: not known.
-func (l *loop) switchMTU(ls *model.LogicalSwitch) int { return ls.WorkloadMTU(l.tunnelMTU()) }
+func (l *loop) switchMTU(ls *model.LogicalSwitch) int {
+	if ls.Type == model.SwitchMulticast {
+		return ls.WorkloadMTU(l.multicastMTU())
+	}
+	return ls.WorkloadMTU(l.tunnelMTU())
+}

@@ -107,7 +107,10 @@ func (n *Node) work(ctx context.Context, db *store.Store) error {
 		l.demand.out.run(ctx, l.session.Load, func(err error) { l.log.Debug("packet-out failed", "err", err) })
 	})
 	wg.Go(func() { _ = l.neighbours.Run(ctx) })
-	wg.Go(func() { _ = host.Follow(ctx, l.log, func() { l.hostChanged.set(struct{}{}) }) })
+	wg.Go(func() {
+		_ = host.Follow(ctx, l.log, func() { l.hostChanged.set(struct{}{}); l.networks.keeper.Look() })
+	})
+	wg.Go(func() { l.networks.keeper.Run(ctx) })
 	wg.Go(func() {
 		_ = ofconn.Run(ctx, ofconn.Config{Socket: l.socket(), Logger: n.log, OnUp: l.serve, OnPacketIn: l.packetIn})
 	})
@@ -162,8 +165,8 @@ func newLoop(cfg Config, log *slog.Logger, chassis string, db status.Store) (*lo
 		applied: newLatest[apply.Applied](), cleared: newLatest[struct{}](), packets: make(chan ofconn.PacketIn, 256), calls: make(chan func()),
 		bindings: map[string]status.Seen{}, mine: map[string]bool{}, endpoints: counted[netip.Addr]{},
 		progress: progress{chassis: chassis},
-		untunnel: newUntunnel(cfg, log),
-		edge:     edge{watch: counted[compile.Watch]{}, encaps: counted[model.Encap]{}, patches: counted[compile.Patch]{}, announce: counted[compile.Announcement]{}, carries: counted[string]{}, translations: newTranslations(cfg.RunDir, log)},
+		untunnel: newUntunnel(cfg, log), networks: newNetworks(log),
+		edge: edge{watch: counted[compile.Watch]{}, encaps: counted[model.Encap]{}, patches: counted[compile.Patch]{}, announce: counted[compile.Announcement]{}, carries: counted[string]{}, translations: newTranslations(cfg.RunDir, log)},
 	}
 	l.demand = newDemand(cfg, l.facts)
 	l.metered.Metrics = metrics.New(cfg.Version, l.reading)

@@ -106,6 +106,7 @@ func (l *loop) problems() []model.Problem {
 	for _, name := range slices.Sorted(maps.Keys(l.ports.problems)) {
 		all = append(all, model.Problem{Key: "interface/" + name, Reason: l.ports.problems[name]})
 	}
+	all = append(all, l.networks.problems(l.sharesPort())...)
 	for _, chassis := range l.edge.silent {
 		all = append(all, model.Problem{Key: model.Ref{Kind: model.KindChassis, Name: chassis}.String(), Reason: model.Unreachable})
 	}

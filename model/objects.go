@@ -42,6 +42,11 @@ type LogicalSwitch struct {
 	Name string `json:"name"`
 	// VNI is the 24-bit network identifier (RFC 8926 section 3.4); switches and routers share the number space.
 	VNI VNI `json:"vni"`
+	// Type is how frames come from host to host.
+	Type SwitchType `json:"type,omitempty"`
+	// Device is the network device of each host that a multicast network (SwitchMulticast) uses; empty: the one with the host's
+	// tunnel address.
+	Device string `json:"device,omitempty"`
 	// Subnets of the switch. None: addresses are given by hand, or the switch is pure L2.
 	Subnets []netip.Prefix `json:"subnets,omitempty"`
 	// Pools say which of the subnets were taken from which pool.
@@ -56,7 +61,8 @@ type LogicalSwitch struct {
 }
 
 // WorkloadMTU is the MTU in bytes of the interfaces of workloads on the switch: its own if it has one, else tunnel, the largest
-// IP packet that fits into the tunnels of the deployment (Chassis.TunnelMTU; 0 = not known).
+// IP packet that fits into the tunnels of the deployment (Chassis.TunnelMTU; 0 = not known), or for a multicast network
+// into its VXLAN devices (MulticastMTU).
 func (o *LogicalSwitch) WorkloadMTU(tunnel int) int {
 	if o.MTU != 0 {
 		return o.MTU

@@ -31,12 +31,15 @@ func validateTags(tags []string) error {
 	return nil
 }
 
-// Validate checks name, VNI, subnets (masked, not overlapping), MTU, what hosts are told, and tags.
+// Validate checks name, VNI, type, subnets (masked, not overlapping), MTU, what hosts are told, and tags.
 func (o *LogicalSwitch) Validate() error {
 	if err := errors.Join(validateName("switch", o.Name)); err != nil {
 		return err
 	}
 	if err := o.VNI.validate("VNI"); err != nil {
+		return err
+	}
+	if err := o.validateType(); err != nil {
 		return err
 	}
 	if len(o.Subnets) > MaxAddresses {
@@ -122,8 +125,8 @@ func (o *LogicalSwitchPort) validateType() error {
 	return o.validateBridge()
 }
 
-// maxBridgeName is the longest name of an OVS bridge: it has an interface of that name, and Linux allows no more.
-const maxBridgeName = 15
+// maxDeviceName is the longest name of a network device of Linux. An OVS bridge has an interface of its name.
+const maxDeviceName = 15
 
 func (o *LogicalSwitchPort) validateBridge() error {
 	switch {
@@ -133,8 +136,8 @@ func (o *LogicalSwitchPort) validateBridge() error {
 		return fmt.Errorf("invalid bridge %q: only a patch port leads to one", o.Bridge)
 	case o.Chassis == "":
 		return fmt.Errorf("invalid bridge %q: say on which chassis it is", o.Bridge)
-	case len(o.Bridge) > maxBridgeName || strings.ContainsAny(o.Bridge, " \t"):
-		return fmt.Errorf("invalid bridge %q: the name of an OVS bridge has at most %d characters, no blanks", o.Bridge, maxBridgeName)
+	case len(o.Bridge) > maxDeviceName || strings.ContainsAny(o.Bridge, " \t"):
+		return fmt.Errorf("invalid bridge %q: the name of an OVS bridge has at most %d characters, no blanks", o.Bridge, maxDeviceName)
 	}
 	return validateName("bridge", o.Bridge)
 }

@@ -2,6 +2,7 @@ package tpctl
 
 import (
 	"context"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -24,6 +25,8 @@ func (a *app) switchAdd() *cobra.Command {
 		long: `Create a switch. It gets the lowest free network identifier (VNI) unless --vni names one.
 With --subnet, "lsp add" without an address takes a free one of each subnet. With --pool the subnet is the next free prefix of
 a pool ("tpctl pool"): POOL, POOL/LENGTH for another length than the pool's, or POOL=CIDR for a certain one.
+A switch of type vxlan-multicast is a network of kernel VXLAN devices that find each other by IPv6 multicast, also of hosts without
+tuplenet. VNI 0xff01 is the device vxlanff01 in the bridge brff01, group ff05::ff01, UDP port 4789, on each host while it has ports of it.
 What workloads are told about their network by DHCP and router advertisements is off unless it is switched on; "ls set" changes it.`,
 		min: 1, max: 1, wrong: "require a name",
 		run: func(cmd *cobra.Command, args []string) error {
@@ -46,9 +49,12 @@ What workloads are told about their network by DHCP and router advertisements is
 	c.Flags().StringArrayVar(&o.subnets, "subnet", nil, "take addresses of ports from `CIDR` (one of each family)")
 	c.Flags().StringArrayVar(&o.pools, "pool", nil, "take the next free prefix of `POOL` as a subnet; may be repeated")
 	c.Flags().StringVar(&o.vni, "vni", "", "network identifier `N`, decimal or with 0x, 1 to 16777215")
+	c.Flags().StringVar(&o.kind, "type", model.SwitchOverlay.String(), "`TYPE` of the network: "+strings.Join(model.SwitchTypes(), " or "))
+	c.Flags().StringVar(&o.device, "dev", "", "with type vxlan-multicast: the hosts' network `DEVICE` that leads to the others, empty = the one with the tunnel address")
 	c.Flags().StringVar(&o.macPrefix, "mac-prefix", "", "begin the MACs of ports that have none given with these `octets`, such as 02:42:ac")
 	c.Flags().IntVar(&o.mtu, "mtu", 0, "MTU of the workloads' interfaces in `bytes`, 0 = what the underlay allows")
 	a.completeOption(c, "pool", poolNames)
+	a.completeOption(c, "type", func(context.Context, *store.Store, []string) ([]string, error) { return model.SwitchTypes(), nil })
 	hosts.register(c.Flags())
 	return c
 }
@@ -57,6 +63,7 @@ What workloads are told about their network by DHCP and router advertisements is
 type switchOptions struct {
 	subnets, pools []string
 	vni, macPrefix string
+	kind, device   string
 	mtu            int
 }
 
@@ -64,8 +71,11 @@ func newSwitch(name string, o switchOptions) (*model.LogicalSwitch, error) {
 	if err := checkNames(name); err != nil {
 		return nil, err
 	}
-	ls := &model.LogicalSwitch{Name: name, MTU: o.mtu}
+	ls := &model.LogicalSwitch{Name: name, MTU: o.mtu, Device: o.device}
 	var err error
+	if ls.Type, err = model.ParseSwitchType(o.kind); err != nil {
+		return nil, err
+	}
 	if ls.Subnets, err = parseSubnets(o.subnets); err != nil {
 		return nil, err
 	}
@@ -127,24 +137,51 @@ func (a *app) switchShow() *cobra.Command {
 type switchView struct {
 	*model.LogicalSwitch
 	VNIHex string `json:"vniHex"`
+	// Multicast is how a multicast network is called on the hosts.
+	Multicast *multicastView `json:"multicast,omitempty"`
 	// Ready: every chassis with workloads of the switch tells them what it says; nil: it says nothing, or it is not known.
 	Ready *bool `json:"ready,omitempty"`
 	// Waiting names the chassis that do not, and why.
 	Waiting []string `json:"waiting,omitempty"`
 }
 
+// multicastView is a multicast network as the hosts have it.
+type multicastView struct {
+	Interface string     `json:"interface"`
+	Bridge    string     `json:"bridge"`
+	Group     netip.Addr `json:"group"`
+	Port      int        `json:"port"`
+}
+
 func viewSwitch(ls *model.LogicalSwitch) switchView {
-	return switchView{LogicalSwitch: ls, VNIHex: ls.VNI.Hex()}
+	v := switchView{LogicalSwitch: ls, VNIHex: ls.VNI.Hex()}
+	if ls.Type == model.SwitchMulticast {
+		v.Multicast = &multicastView{ls.VNI.MulticastDevice(), ls.VNI.MulticastBridge(), ls.VNI.MulticastGroup(), model.MulticastPort}
+	}
+	return v
+}
+
+// multicastFields are those of a multicast network.
+func multicastFields(ls *model.LogicalSwitch, v *multicastView) []field {
+	if v == nil {
+		return nil
+	}
+	f := []field{{"vni", ls.VNI.Hex()}, {"type", ls.Type.String()}, {"interface", v.Interface}, {"bridge", v.Bridge}, {"group", v.Group.String()}}
+	if ls.Device != "" {
+		f = append(f, field{"dev", ls.Device})
+	}
+	return f
 }
 
 func listSwitches(snap *store.Snapshot, ready *readiness, name string) listing {
-	out := listing{columns: []string{"NAME", "VNI", "HEX", "SUBNETS", "MTU", "HOSTS", "READY"}, broken: brokenOf(snap, "", name)}
+	out := listing{columns: []string{"NAME", "VNI", "HEX", "TYPE", "SUBNETS", "MTU", "HOSTS", "READY"}, broken: brokenOf(snap, "", name)}
 	for _, ls := range snap.Switches() {
 		if name != "" && ls.Name != name {
 			continue
 		}
 		view := viewSwitch(ls)
 		e := entry{name: ls.Name, fields: []field{{"id", ls.VNI.String()}}}
+		e.fields = append(e.fields, multicastFields(ls, view.Multicast)...)
 		for _, p := range ls.Subnets {
 			e.fields = append(e.fields, field{"subnet", p.String()})
 		}
@@ -171,7 +208,7 @@ func listSwitches(snap *store.Snapshot, ready *readiness, name string) listing {
 			e.fields = append(e.fields, field{"ready", isReady})
 		}
 		e.view = view
-		e.cells = []string{ls.Name, ls.VNI.String(), ls.VNI.Hex(), join(ls.Subnets), mtu, hostServices(ls.Hosts), isReady}
+		e.cells = []string{ls.Name, ls.VNI.String(), ls.VNI.Hex(), ls.Type.String(), join(ls.Subnets), mtu, hostServices(ls.Hosts), isReady}
 		out.entries = append(out.entries, e)
 	}
 	return out

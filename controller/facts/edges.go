@@ -55,6 +55,22 @@ func (f *Facts) SetWatched(ports map[string]compile.Watched) {
 	f.watched = ports
 }
 
+// SetUplinks takes the complete set of ways to VXLAN devices of multicast networks, by the name of the device.
+func (f *Facts) SetUplinks(uplinks map[string]compile.Uplink) {
+	for name := range f.uplinks {
+		if _, ok := uplinks[name]; !ok {
+			f.engine.Delete(memo.Key{Kind: compile.KindUplink, ID: name})
+		}
+	}
+	for name, u := range uplinks {
+		f.engine.Set(memo.Key{Kind: compile.KindUplink, ID: name}, u)
+	}
+	f.uplinks = uplinks
+}
+
+// Uplinks are those set last.
+func (f *Facts) Uplinks() map[string]compile.Uplink { return maps.Clone(f.uplinks) }
+
 // Behind returns the switch and the switch port that a router port leads to; nil if it leads nowhere.
 func (f *Facts) Behind(rp *model.LogicalRouterPort) (*model.LogicalSwitch, *model.LogicalSwitchPort) {
 	lsp, ok := f.Holder(model.ClaimPort(rp.Peer)).(*model.LogicalSwitchPort)

@@ -35,6 +35,7 @@ type Facts struct {
 
 	neighbours map[string]compile.Neighbour // learnt from the physical network, by id
 	watched    map[string]compile.Watched   // by chassis
+	uplinks    map[string]compile.Uplink    // by VXLAN device
 	wanted     map[model.Ref]bool           // ports of other chassis
 }
 

@@ -50,13 +50,15 @@ type Watch struct {
 // Patch is a pair of patch ports that leads from a switch port to an OVS bridge of the operator.
 type Patch struct{ Port, Bridge string }
 
-// Announcement is an address on a switch that leads to a physical network, its MAC, and the key of the switch port that
+// Announcement is an address on a switch that leads to a physical network or is a multicast network, its MAC, and the key of the switch port that
 // it is behind.
 type Announcement struct {
 	VNI  model.VNI
 	Port model.PortKey
 	MAC  model.MAC
 	IP   netip.Addr
+	// Router: it is the address of a router.
+	Router bool
 }
 
 // Translation is a translation of addresses that this node does, and the zones where connection tracking keeps its connections:
@@ -79,6 +81,8 @@ type Node struct {
 	TunnelPort, VXLANPort uint32
 	// TunnelMTU is the largest IP packet that fits into the tunnels, in bytes; 0 = not known, nothing is checked.
 	TunnelMTU int
+	// MulticastMTU is the largest IP packet that fits into the VXLAN devices of multicast networks, in bytes; 0 = not known.
+	MulticastMTU int
 	// Gateway allows pinned routers and patch ports here.
 	Gateway bool
 	// HostPort is the internal port to the host's own stack, and HostMAC its address. With it, what routers would send to an
@@ -117,6 +121,8 @@ type Output struct {
 	Announce []Announcement
 	// Translations are those of this node's routers: once one of them goes, its connections have to.
 	Translations []Translation
+	// Multicast are the multicast networks that this node takes part in.
+	Multicast []Multicast
 	// Problems say why the object, or another one that it needs, is out of service.
 	Problems []model.Problem
 }
@@ -126,7 +132,7 @@ func (o Output) Equal(p Output) bool {
 	return slices.EqualFunc(o.Flows, p.Flows, func(a, b pipeline.Flow) bool { return a.Rule == b.Rule && a.Hash() == b.Hash() }) &&
 		slices.EqualFunc(o.Groups, p.Groups, sameGroup) && slices.Equal(o.Meters, p.Meters) && slices.EqualFunc(o.Guests, p.Guests, model.Guest.Equal) &&
 		slices.Equal(o.Endpoints, p.Endpoints) && slices.Equal(o.Tunnels, p.Tunnels) && slices.Equal(o.Watch, p.Watch) && slices.Equal(o.Carries, p.Carries) && slices.Equal(o.Patches, p.Patches) &&
-		slices.Equal(o.Announce, p.Announce) && slices.Equal(o.Translations, p.Translations) && slices.Equal(o.Problems, p.Problems)
+		slices.Equal(o.Announce, p.Announce) && slices.Equal(o.Translations, p.Translations) && slices.Equal(o.Multicast, p.Multicast) && slices.Equal(o.Problems, p.Problems)
 }
 
 func sameGroup(a, b of.Group) bool { return a.String() == b.String() }

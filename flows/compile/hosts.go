@@ -95,6 +95,9 @@ func guestOf(r memo.Reader, p *model.LogicalSwitchPort, ls *model.LogicalSwitch)
 		HasIPv4: slices.ContainsFunc(p.IPs, netip.Addr.Is4), HasIPv6: hasIPv6(p.IPs)}
 	if g.MTU == 0 {
 		g.MTU = getNode(r).TunnelMTU
+		if isMulticast(ls) {
+			g.MTU = getNode(r).MulticastMTU
+		}
 	}
 	routers := routersOn(r, ls.Name)
 	g.Server = model.DeriveMACFromName(ls.Name, "dhcp")

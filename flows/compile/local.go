@@ -27,6 +27,9 @@ func compileLocal(r memo.Reader, id string) Output {
 	if ofport == 0 || p.Type == model.PortRouter {
 		return o
 	}
+	if isMulticast(ls) && (ls.Admits(p) != nil || uplinkOf(r, ls) == 0) {
+		return o
+	}
 	enter := []of.Action{pipeline.Datapath.Load(uint64(ls.VNI)), pipeline.InPort.Load(uint64(p.Key)), pipeline.To(pipeline.PortSecurity)}
 	if getNode(r).OnDemand {
 		enter = slices.Insert(enter, 0, pipeline.Ingress.Load(uint64(ofport)))

@@ -202,7 +202,7 @@ func answerExternal(r memo.Reader, o *Output, lr *model.LogicalRouter, ip netip.
 // announce asks for an address of a pinned router to be made known in the physical network behind a switch.
 func announce(r memo.Reader, o *Output, lr *model.LogicalRouter, rp *model.LogicalRouterPort, ls *model.LogicalSwitch, peer *model.LogicalSwitchPort, ip netip.Addr) {
 	if lr.Chassis != "" && worksHere(r, lr) && hasPatch(r, ls.Name) {
-		o.Announce = append(o.Announce, Announcement{VNI: ls.VNI, Port: peer.Key, MAC: rp.MAC, IP: ip})
+		o.Announce = append(o.Announce, Announcement{VNI: ls.VNI, Port: peer.Key, MAC: rp.MAC, IP: ip, Router: true})
 	}
 }
 

@@ -28,6 +28,13 @@ func computeEager(r memo.Reader, ls string) any { return !getNode(r).OnDemand ||
 
 // portsToCompile are the ports of a switch whose flows the node has.
 func portsToCompile(r memo.Reader, ls string) []string {
+	if sw := getSwitch(r, ls); sw != nil && isMulticast(sw) {
+		ids := slices.Clone(r.Derived(derivedLocalOf, ls).([]string))
+		for _, k := range r.List(indexLinks, ls) { // only to be refused
+			ids = append(ids, k.ID)
+		}
+		return ids
+	}
 	if isEager(r, ls) {
 		return listed(indexPorts)(r, ls)
 	}

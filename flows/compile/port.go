@@ -21,6 +21,9 @@ func compilePort(r memo.Reader, id string) Output {
 	if ls == nil {
 		return o
 	}
+	if isMulticast(ls) {
+		return compileMulticastPort(r, ls, p)
+	}
 	in := pipeline.Datapath.Is(of.Match{}, uint64(ls.VNI))
 	switch p.Type {
 	case model.PortRouter:

@@ -147,6 +147,9 @@ type link struct {
 // computeLinks lists the router ports on a switch whose both ends agree.
 func computeLinks(r memo.Reader, ls string) any {
 	links := []link{}
+	if sw := getSwitch(r, ls); sw != nil && isMulticast(sw) {
+		return links
+	}
 	for _, k := range r.List(indexLinks, ls) {
 		p := getPort(r, k.ID)
 		rp := routerPeer(r, p)

@@ -15,6 +15,9 @@ func compileSwitch(r memo.Reader, name string) Output {
 	if ls == nil {
 		return o
 	}
+	if isMulticast(ls) {
+		return compileMulticast(r, ls)
+	}
 	in := pipeline.Datapath.Is(of.Match{}, uint64(ls.VNI))
 	m := r.Derived(derivedMembers, name).(members)
 

@@ -66,6 +66,9 @@ const (
 // FloodKey is the destination port key of a packet for everybody on a switch.
 const FloodKey = 0xffff
 
+// MulticastKey is the destination port key of a packet for the other hosts of a multicast network.
+const MulticastKey = 0xfffe
+
 // The meters limit what the switch sends to the daemon: packets to answer with ICMP errors, and packets and answers of
 // the resolution of neighbours in the physical network, and pings that need another identifier.
 const (

@@ -12,6 +12,8 @@ var (
 		Doc: "A Geneve tunnel port."}
 	VXLANPort = &Rule{ID: 5, Name: "vxlan-port", Table: Classify, Priority: 100, Match: fields(of.InPort), Next: tables(TunnelIn),
 		Doc: "A VXLAN tunnel port."}
+	MulticastPort = &Rule{ID: 263, Name: "multicast-port", Table: Classify, Priority: 100, Match: fields(of.InPort), Next: tables(L2Lookup),
+		Doc: "The way to the VXLAN device of a multicast network: what comes in by it is for ports of that network here."}
 	UnboundPort = &Rule{ID: 4, Name: "unbound-port", Table: Classify, Drop: "in-port belongs to no logical port",
 		Doc: "An interface without a known iface-id."}
 
@@ -98,6 +100,10 @@ var (
 		Doc: "Broadcast and multicast from another chassis: to local ports only."}
 	Flood = &Rule{ID: 64, Name: "flood", Table: L2Lookup, Group: true, Priority: 80, Match: fields(of.Metadata, of.EthDst),
 		Doc: "Broadcast and multicast of a local port: to local ports, and one copy to every other chassis with ports of the switch."}
+	FromMulticast = &Rule{ID: 264, Name: "from-multicast", Table: L2Lookup, Priority: 25, Match: fields(of.Metadata, of.Reg10), Drop: "MAC of nobody here, from a multicast network",
+		Doc: "Who does not know yet where a MAC is sends to all hosts of the network (RFC 7348 section 4.1)."}
+	ToMulticast = &Rule{ID: 265, Name: "to-multicast", Table: L2Lookup, Priority: 20, Match: fields(of.Metadata), Next: tables(Deliver),
+		Doc: "Any other MAC of a multicast network is with another host: its VXLAN device knows or finds out which."}
 	UnboundDestination = &Rule{ID: 65, Name: "unbound-destination", Table: L2Lookup, Priority: 100, Match: fields(of.Metadata, of.EthDst), Drop: "destination port is on no chassis",
 		Doc: "The port is known, but nobody has its interface."}
 	ToPatch = &Rule{ID: 67, Name: "to-patch", Table: L2Lookup, Priority: 20, Match: fields(of.Metadata), Next: tables(Deliver, TunnelOut),
@@ -273,19 +279,19 @@ var (
 		Doc: "No tunnel port yet."}
 
 	Output = &Rule{ID: 160, Name: "output", Table: Deliver, Priority: 100, Match: fields(of.Metadata, of.Reg15),
-		Doc: "To the workload's interface."}
+		Doc: "To the workload's interface, or to the VXLAN device of a multicast network."}
 	NotHere = &Rule{ID: 161, Name: "not-here", Table: Deliver, Drop: "port is not on this chassis",
 		Doc: "The port has just left."}
 )
 
 // Rules lists every rule, ordered by table and falling priority.
 var Rules = []*Rule{
-	MulticastSource, LocalPort, TunnelPort, VXLANPort, UnboundPort,
+	MulticastSource, LocalPort, TunnelPort, VXLANPort, MulticastPort, UnboundPort,
 	PeerVXLAN, PeerChassis, UnknownPeer,
 	Unchecked, OwnND, SpoofedND, OwnARP, OwnIPv4, DHCPRequest, OwnIPv6, UnspecifiedIPv6, SpoofedAddress, OwnMAC, SpoofedMAC,
 	Tagged, OwnAddressAsked, RogueServer, AskHostConfig, StrangeClient, ARPResponder, NDResponder, Learn, AskARP, AskND, UnknownARP, UnknownND, NotAsked,
 	NDAdvertiseAll, NDAdvertise, NDBroken,
-	Remember, ToLocalPort, ToRemotePort, ByGateway, ToRouter, UnboundDestination, FloodFromTunnel, Flood, AskPort, FromPatch, ToPatch, PatchByGateway, UnknownDestination,
+	Remember, ToLocalPort, ToRemotePort, ByGateway, ToRouter, UnboundDestination, FloodFromTunnel, Flood, AskPort, FromPatch, FromMulticast, ToPatch, PatchByGateway, ToMulticast, UnknownDestination,
 	RouterTagged, Martian, RouterSpoofed, CheckExternal, RouterAccept, RouterNotIP,
 	Unsnat, NoUnsnat,
 	PingReply, Dnat, NoDnat,

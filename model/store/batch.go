@@ -42,6 +42,9 @@ func (s *Store) AddAll(ctx context.Context, objects []model.Object, opts ...Opti
 	if n := len(objects) - 1; n > 0 {
 		what += fmt.Sprintf(" and %d more", n)
 	}
+	if err := s.admits(ctx, objects...); err != nil {
+		return nil, 0, err
+	}
 	for range attempts {
 		made, chosen, err := b.fill(ctx, objects)
 		if err != nil {

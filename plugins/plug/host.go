@@ -162,7 +162,19 @@ func (h *Host) MTU(sw *model.LogicalSwitch, chassis *model.Chassis) (int, error)
 		return sw.MTU, nil
 	}
 	tunnel, err := TunnelMTU(chassis)
+	if sw.Type == model.SwitchMulticast && tunnel > 0 {
+		tunnel = model.MulticastMTU(tunnel + overheadOf(chassis))
+	}
 	return sw.WorkloadMTU(tunnel), err
+}
+
+// overheadOf is the most that a tunnel of a chassis adds to a packet.
+func overheadOf(chassis *model.Chassis) int {
+	over := 0
+	for _, e := range chassis.Encaps {
+		over = max(over, host.TunnelOverhead(string(e), chassis.IPs[0].Is6()))
+	}
+	return over
 }
 
 // TunnelMTU is the largest IP packet that fits into the tunnels of the deployment, as this host's daemon says in its
@@ -175,11 +187,7 @@ func TunnelMTU(chassis *model.Chassis) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: the MTU of tunnels is not known: %w", ErrNotReady, err)
 	}
-	over := 0 // the largest of those that the host uses
-	for _, e := range chassis.Encaps {
-		over = max(over, host.TunnelOverhead(string(e), chassis.IPs[0].Is6()))
-	}
-	return d.MTU - over, nil
+	return d.MTU - overheadOf(chassis), nil
 }
 
 // Records are the ports of the integration bridge that a plugin has plugged ("" = all plugins), sorted by logical port.

@@ -1,0 +1,179 @@
+package controller
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tuplenet/datapath/host"
+	"tuplenet/datapath/multicast"
+	"tuplenet/datapath/ovsdb"
+	"tuplenet/flows/compile"
+	"tuplenet/flows/memo"
+	"tuplenet/model"
+)
+
+// networks are the multicast networks that this node has ports of: their kernel devices, which the keeper makes, and the ports of the
+// integration bridge that lead to them. A port of the bridge is asked for when its device is there; a device stays until
+// its port is gone. It belongs to the loop.
+type networks struct {
+	wanted counted[compile.Multicast]
+	keeper *multicast.Keeper
+	states *latest[multicast.State] // from the keeper
+	asked  []multicast.Network      // of the keeper
+	set    bool                     // the keeper was asked once
+}
+
+func newNetworks(log *slog.Logger) *networks {
+	n := &networks{wanted: counted[compile.Multicast]{}, states: newLatest[multicast.State]()}
+	n.keeper = multicast.New(log, n.states.set)
+	return n
+}
+
+// uplinkOwner is what the owner of a port that leads to a VXLAN device begins with; the name of the device follows.
+const uplinkOwner = "multicast "
+
+// uplinkNames are the ends of the veth pair of a network: the port of the integration bridge, and the one in the Linux bridge.
+func uplinkNames(device string) (inside, outside string) {
+	digits := strings.TrimPrefix(device, "vxlan")
+	return "tnm-" + digits, "tnn-" + digits
+}
+
+// take replaces what a unit asks for, and tells whether other ports are wanted now.
+func (n *networks) take(c memo.Change[compile.Output]) bool {
+	return n.wanted.replace(c.Old.Multicast, c.New.Multicast)
+}
+
+// ports are the ports of the integration bridge to the VXLAN devices that are there. Those that the bridge has stay.
+func (n *networks) ports(f ovsdb.Facts) (all []ovsdb.Port) {
+	state := n.states.get()
+	for w := range n.wanted {
+		device := w.VNI.MulticastDevice()
+		name, _ := uplinkNames(device)
+		if i := f.Interfaces[name]; state[device].Made || i != nil && i.Owner == uplinkOwner+device {
+			all = append(all, ovsdb.Port{Name: name, Owner: uplinkOwner + device})
+		}
+	}
+	slices.SortFunc(all, func(a, b ovsdb.Port) int { return strings.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(all, func(a, b ovsdb.Port) bool { return a.Name == b.Name })
+}
+
+// uplinks finds the ports that lead to VXLAN devices, by what the database says: after a restart they are there before anybody has
+// compiled what is wanted.
+func uplinks(f ovsdb.Facts, bridge string) map[string]compile.Uplink {
+	found := map[string]compile.Uplink{}
+	for _, i := range f.Interfaces {
+		if device, ok := strings.CutPrefix(i.Owner, uplinkOwner); ok && i.HasOFPort() && i.Bridge == bridge {
+			found[device] = compile.Uplink{OFPort: uint32(i.OFPort)}
+		}
+	}
+	return found
+}
+
+// keep tells the keeper what is wanted, and what still has a port in the bridge. Underlay is the device for networks that name none.
+func (n *networks) keep(f ovsdb.Facts, bridge, underlay string) {
+	userspace := f.Bridges[bridge] != nil && f.Bridges[bridge].DatapathType == ovsdb.DatapathNetdev
+	by := map[string]multicast.Network{}
+	for _, w := range slices.SortedFunc(maps.Keys(n.wanted), func(a, b compile.Multicast) int { return strings.Compare(a.Switch, b.Switch) }) {
+		if _, twice := by[w.VNI.MulticastDevice()]; twice {
+			continue
+		}
+		m := networkOf(w.VNI, w.Device, userspace)
+		if m.Underlay == "" {
+			m.Underlay = underlay
+		}
+		by[m.Device] = m
+	}
+	for _, old := range n.asked {
+		if i := f.Interfaces[old.Inside]; i != nil && i.Owner == uplinkOwner+old.Device {
+			if _, wanted := by[old.Device]; !wanted {
+				by[old.Device] = old
+			}
+		}
+	}
+	if !n.set { // what an earlier daemon left: its port first
+		for _, i := range f.Interfaces {
+			device, ok := strings.CutPrefix(i.Owner, uplinkOwner)
+			digits, isOne := strings.CutPrefix(device, "vxlan")
+			id, err := strconv.ParseUint(digits, 16, 24)
+			if _, wanted := by[device]; ok && isOne && err == nil && !wanted {
+				m := networkOf(model.VNI(id), "", userspace)
+				m.Underlay = underlay
+				by[m.Device] = m
+			}
+		}
+	}
+	var all []multicast.Network
+	for _, device := range slices.Sorted(maps.Keys(by)) {
+		all = append(all, by[device])
+	}
+	if n.set && reflect.DeepEqual(all, n.asked) {
+		return
+	}
+	n.asked, n.set = all, true
+	n.keeper.Set(all)
+}
+
+// networkOf is a multicast network in the words of the keeper.
+func networkOf(vni model.VNI, underlay string, userspace bool) multicast.Network {
+	device := vni.MulticastDevice()
+	inside, outside := uplinkNames(device)
+	return multicast.Network{ID: uint32(vni), Device: device, Bridge: vni.MulticastBridge(), Inside: inside, Outside: outside,
+		Group: vni.MulticastGroup(), Port: model.MulticastPort, HopLimit: model.MulticastTTL, Underlay: underlay, Userspace: userspace}
+}
+
+// problems are those of the networks, on their switches. shared says that tunnels of the deployment use the same UDP port.
+func (n *networks) problems(shared bool) (all []model.Problem) {
+	state := n.states.get()
+	for w := range n.wanted {
+		key := model.Ref{Kind: model.KindSwitch, Name: w.Switch}.String()
+		if why := state[w.VNI.MulticastDevice()].Problem; why != "" {
+			all = append(all, model.Problem{Key: key, Reason: why})
+		}
+		if shared {
+			all = append(all, model.Problem{Key: key, Reason: fmt.Sprintf("UDP port %d is also that of the tunnels of this deployment, which take frames away "+
+				"from multicast networks: give all daemons another one with --vxlan-port", model.MulticastPort)})
+		}
+	}
+	return all
+}
+
+// sharesPort tells whether tunnels of this node use the UDP port of multicast networks.
+func (l *loop) sharesPort() bool {
+	return l.cfg.VXLANPort == model.MulticastPort && (slices.Contains(l.encaps(), model.EncapVXLAN) || l.edge.encaps[model.EncapVXLAN] > 0)
+}
+
+// keepNetworks tells the keeper of multicast networks what is wanted.
+func (l *loop) keepNetworks() { l.networks.keep(l.ovsFacts.get(), l.cfg.Bridge, l.device) }
+
+// connected tells whether a port can speak to the others of its switch: that of a multicast network once its VXLAN device is there.
+func (l *loop) connected(p *model.LogicalSwitchPort) bool {
+	ls, _ := l.facts.Object(model.Ref{Kind: model.KindSwitch, Name: p.Switch}).(*model.LogicalSwitch)
+	if ls == nil || ls.Type != model.SwitchMulticast {
+		return true
+	}
+	_, there := l.facts.Uplinks()[ls.VNI.MulticastDevice()]
+	return there && ls.Admits(p) == nil
+}
+
+// multicastMTU is the largest IP packet that fits into multicast networks on every chassis of the deployment; 0 if it is not known.
+func (l *loop) multicastMTU() int {
+	own := underlayOf(&model.Chassis{IPs: l.addrs, Encaps: l.encaps(), UnderlayMTU: l.mtu})
+	return model.MulticastMTU(own.and(l.underlays.smallest()).mtu)
+}
+
+// multicastUnderlay is the device with the tunnel endpoint, that of IPv6 if there is one; found is that of the first.
+func (l *loop) multicastUnderlay(found string) string {
+	for _, a := range l.addrs {
+		if a.Is6() {
+			if d, err := host.DeviceHolding(a); err == nil {
+				return d.Name
+			}
+		}
+	}
+	return found
+}
