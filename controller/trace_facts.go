@@ -21,6 +21,10 @@ func (a answers) traceFacts(ctx context.Context, args map[string]string) (any, e
 		out.Node, out.Neighbours = a.l.facts.Node(), a.l.facts.Neighbours()
 		out.Wanted = slices.SortedFunc(maps.Keys(a.l.facts.Wanted()), func(a, b model.Ref) int { return strings.Compare(a.String(), b.String()) })
 		out.Interfaces, out.Watched = a.l.facts.Interfaces(), a.l.facts.Watched()
+		out.Uplinks = map[string]uint32{}
+		for device, u := range a.l.facts.Uplinks() {
+			out.Uplinks[device] = u.OFPort
+		}
 	})
 	if err != nil {
 		return nil, err

@@ -104,8 +104,11 @@ func (a *app) inspectAll(ctx context.Context, st *store.Store, d *deploymentView
 // hosts judges what the chassis see of their hosts.
 func (c *checking) hosts(all map[string]*model.NodeInspection) {
 	names := slices.Sorted(maps.Keys(all))
-	smallest := ""
+	smallest, multicast := "", 0
 	for _, name := range names {
+		if fits := model.MulticastMTU(all[name].UnderlayMTU); fits > 0 && (multicast == 0 || fits < multicast) {
+			multicast = fits
+		}
 		if i := all[name]; i.TunnelMTU > 0 && (smallest == "" || i.TunnelMTU < all[smallest].TunnelMTU) {
 			smallest = name
 		}
@@ -121,7 +124,7 @@ func (c *checking) hosts(all map[string]*model.NodeInspection) {
 			fits = all[smallest].TunnelMTU
 		}
 		for _, w := range i.Interfaces {
-			c.workload(name, i.Datapath, fits, w)
+			c.workload(name, i.Datapath, fits, multicast, w)
 		}
 		for _, s := range i.Settings {
 			c.errorf(object, fmt.Sprintf("on %s: sysctl -w %s=%s", name, strings.ReplaceAll(s.Path, "/", "."), s.Want), "kernel parameter %s is not %s, which untunnel needs", s.Path, s.Want)
@@ -132,8 +135,8 @@ func (c *checking) hosts(all map[string]*model.NodeInspection) {
 	}
 }
 
-// workload judges an interface of a workload.
-func (c *checking) workload(chassis, datapath string, fits int, w model.NodeInterface) {
+// workload judges an interface of a workload. fits is what fits into tunnels, multicast into multicast networks.
+func (c *checking) workload(chassis, datapath string, fits, multicast int, w model.NodeInterface) {
 	object := fmt.Sprintf("chassis/%s/interface/%s", chassis, w.Name)
 	lsp := c.port(w.LSP)
 	switch {
@@ -142,8 +145,12 @@ func (c *checking) workload(chassis, datapath string, fits int, w model.NodeInte
 	case lsp == nil:
 		c.warnf(object, fmt.Sprintf("tpctl lsp add SWITCH %s, or on %s: ovs-vsctl remove Interface %s external_ids iface-id", w.LSP, chassis, w.Name), "it is for port %s, which does not exist", w.LSP)
 	}
+	ls, _ := c.snap.Objects[switchOf(lsp)].(*model.LogicalSwitch)
+	if ls != nil && ls.Type == model.SwitchMulticast {
+		fits = multicast
+	}
 	limit := fits
-	if ls, ok := c.snap.Objects[switchOf(lsp)].(*model.LogicalSwitch); ok && ls.MTU > 0 {
+	if ls != nil && ls.MTU > 0 {
 		limit = min(cmp.Or(fits, ls.MTU), ls.MTU)
 	}
 	if mtu := max(w.PeerMTU, 0); limit > 0 && cmp.Or(mtu, w.MTU) > limit {

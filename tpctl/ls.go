@@ -174,7 +174,7 @@ func multicastFields(ls *model.LogicalSwitch, v *multicastView) []field {
 }
 
 func listSwitches(snap *store.Snapshot, ready *readiness, name string) listing {
-	out := listing{columns: []string{"NAME", "VNI", "HEX", "TYPE", "SUBNETS", "MTU", "HOSTS", "READY"}, broken: brokenOf(snap, "", name)}
+	out := listing{columns: []string{"NAME", "VNI", "HEX", "SUBNETS", "MTU", "HOSTS", "READY", "TYPE"}, broken: brokenOf(snap, "", name)}
 	for _, ls := range snap.Switches() {
 		if name != "" && ls.Name != name {
 			continue
@@ -208,7 +208,7 @@ func listSwitches(snap *store.Snapshot, ready *readiness, name string) listing {
 			e.fields = append(e.fields, field{"ready", isReady})
 		}
 		e.view = view
-		e.cells = []string{ls.Name, ls.VNI.String(), ls.VNI.Hex(), ls.Type.String(), join(ls.Subnets), mtu, hostServices(ls.Hosts), isReady}
+		e.cells = []string{ls.Name, ls.VNI.String(), ls.VNI.Hex(), join(ls.Subnets), mtu, hostServices(ls.Hosts), isReady, ls.Type.String()}
 		out.entries = append(out.entries, e)
 	}
 	return out

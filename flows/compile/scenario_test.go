@@ -27,11 +27,13 @@ type world struct {
 	// tells that their daemon lives.
 	onDemand, life bool
 	wanted         map[string]map[memo.Key]compile.Wanted
+	// uplinks are the ports that lead to VXLAN devices of multicast networks, by the device's name.
+	uplinks map[string]map[string]uint32
 }
 
 func newWorld() *world {
 	return &world{facts: map[memo.Key]any{}, ports: map[string]map[string]uint32{}, keys: map[string]int{}, learnt: map[string][]compile.Neighbour{}, watched: map[string]map[string]uint32{},
-		wanted: map[string]map[memo.Key]compile.Wanted{}}
+		wanted: map[string]map[memo.Key]compile.Wanted{}, uplinks: map[string]map[string]uint32{}}
 }
 
 func (w *world) put(o model.Object) { w.facts[compile.FactKey(o.Ref())] = o }
@@ -47,6 +49,8 @@ func (w *world) put(o model.Object) { w.facts[compile.FactKey(o.Ref())] = o }
 //	ondemand
 //	wanted hv1 LS-A bob
 //	hosts LS-A dhcp ra stateful
+//	multicast NET 0xff01 [DEVICE]
+//	uplink hv1 NET 30
 //
 // and those of edgeCommand.
 func parse(t testing.TB, text string) *world {
@@ -110,6 +114,14 @@ func (w *world) command(f []string) (err error) {
 		w.want(f[1], f[2], f[3])
 	case "hosts":
 		w.hosts(f[1], f[2:])
+	case "multicast":
+		w.put(&model.LogicalSwitch{Name: f[1], VNI: vni(f[2]), Type: model.SwitchMulticast, Device: arg(3)})
+	case "uplink":
+		if w.uplinks[f[1]] == nil {
+			w.uplinks[f[1]] = map[string]uint32{}
+		}
+		ls := w.facts[compile.FactKey(model.Ref{Kind: model.KindSwitch, Name: f[2]})].(*model.LogicalSwitch)
+		w.uplinks[f[1]][ls.VNI.MulticastDevice()] = uint32(vni(f[3]))
 	default:
 		return w.edgeCommand(f)
 	}
@@ -186,7 +198,7 @@ func (w *world) key(owner string) model.PortKey {
 // node is what a chassis knows of itself.
 func (w *world) node(chassis string) compile.Node {
 	c := w.chassisOf(chassis)
-	n := compile.Node{Chassis: chassis, IPs: c.IPs, Encaps: c.Encaps, TunnelPort: tunnelPort, TunnelMTU: 1438, Gateway: c.Gateway, Redirect: true, OnDemand: w.onDemand && !c.Gateway}
+	n := compile.Node{Chassis: chassis, IPs: c.IPs, Encaps: c.Encaps, TunnelPort: tunnelPort, TunnelMTU: 1438, MulticastMTU: 1430, Gateway: c.Gateway, Redirect: true, OnDemand: w.onDemand && !c.Gateway}
 	if w.life && n.OnDemand {
 		n.LifePort = lifePort
 	}
@@ -233,6 +245,9 @@ func (w *world) see(chassis string) map[memo.Key]any {
 	for port, n := range w.ports[chassis] {
 		all[memo.Key{Kind: compile.KindInterface, ID: port}] = compile.Interface{OFPort: n}
 	}
+	for device, n := range w.uplinks[chassis] {
+		all[memo.Key{Kind: compile.KindUplink, ID: device}] = compile.Uplink{OFPort: n}
+	}
 	for k, v := range w.wanted[chassis] {
 		all[k] = v
 	}
@@ -276,6 +291,9 @@ func describe(o compile.Output) []string {
 	}
 	for _, p := range o.Patches {
 		lines = append(lines, "patch "+p.Port+" to bridge "+p.Bridge)
+	}
+	for _, m := range o.Multicast {
+		lines = append(lines, fmt.Sprintf("multicast network %s: %s by way of %q", m.Switch, m.VNI.MulticastDevice(), m.Device))
 	}
 	for _, a := range o.Announce {
 		lines = append(lines, fmt.Sprintf("announce %s at %s on %s port %d", a.IP, a.MAC, a.VNI, a.Port))

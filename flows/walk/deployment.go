@@ -177,6 +177,9 @@ func (d *Deployment) open(n *node) (*sim.Switch, error) {
 		e.Set(memo.Key{Kind: compile.KindWatched, ID: name}, w)
 		tunnels = append(tunnels, w.OFPort)
 	}
+	for device, port := range f.Uplinks {
+		e.Set(memo.Key{Kind: compile.KindUplink, ID: device}, compile.Uplink{OFPort: port})
+	}
 	for _, port := range f.Wanted {
 		e.Set(memo.Key{Kind: compile.KindWanted, ID: compile.FactKey(port).ID}, compile.Wanted{Switch: port.Parent})
 	}

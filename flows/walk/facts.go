@@ -16,6 +16,8 @@ type Facts struct {
 	Interfaces map[string]uint32 `json:"interfaces,omitempty"`
 	// Watched are the ports through which other chassis are watched (BFD), by the chassis' name.
 	Watched map[string]compile.Watched `json:"watched,omitempty"`
+	// Uplinks are the ports that lead to the VXLAN devices of multicast networks, by the device's name.
+	Uplinks map[string]uint32 `json:"uplinks,omitempty"`
 	// Down are the ports that are not alive.
 	Down []uint32 `json:"down,omitempty"`
 	// Wanted are the ports of other chassis whose flows are there, on demand.
@@ -30,6 +32,7 @@ const (
 	madeWatched   = 2
 	madeInterface = 1001
 	madeVXLAN     = 65000 // above all others
+	madeUplink    = 60001
 )
 
 // Bytes that Geneve with its one option adds to an IP packet: outer IP, UDP, Geneve, option header and option, inner
@@ -46,7 +49,7 @@ const defaultUnderlayMTU = 1500
 // makeUp invents the facts of a chassis that was not asked: its ports numbered by name, everything reachable, the
 // settings of its daemon those by default.
 func (d *Deployment) makeUp(c *model.Chassis) Facts {
-	f := Facts{Interfaces: map[string]uint32{}, Watched: map[string]compile.Watched{}}
+	f := Facts{Interfaces: map[string]uint32{}, Watched: map[string]compile.Watched{}, Uplinks: map[string]uint32{}}
 	f.Node = compile.Node{Chassis: c.Name, IPs: c.IPs, Encaps: c.Encaps, TunnelPort: madeTunnel, Gateway: c.Gateway, Redirect: true}
 	overhead := overheadIPv6
 	if len(c.IPs) > 0 && c.IPs[0].Is4() {
@@ -61,6 +64,9 @@ func (d *Deployment) makeUp(c *model.Chassis) Facts {
 	f.Node.TunnelMTU = max(0, d.underlayMTU-overhead)
 	for i, port := range d.bound[c.Name] {
 		f.Interfaces[port] = madeInterface + uint32(i)
+		if ls := d.multicastOf(d.Port(port)); ls != nil && f.Uplinks[ls.VNI.MulticastDevice()] == 0 {
+			f.Uplinks[ls.VNI.MulticastDevice()] = madeUplink + uint32(len(f.Uplinks))
+		}
 	}
 	others := d.gateways
 	if c.Gateway {
@@ -72,6 +78,17 @@ func (d *Deployment) makeUp(c *model.Chassis) Facts {
 		}
 	}
 	return f
+}
+
+// multicastOf is the switch of a port if it is a multicast network, else nil.
+func (d *Deployment) multicastOf(p *model.LogicalSwitchPort) *model.LogicalSwitch {
+	if p == nil {
+		return nil
+	}
+	if ls := object[*model.LogicalSwitch](d, model.Ref{Kind: model.KindSwitch, Name: p.Switch}); ls != nil && ls.Type == model.SwitchMulticast {
+		return ls
+	}
+	return nil
 }
 
 func sharesFamily(a, b []netip.Addr) bool {

@@ -193,6 +193,10 @@ func (d *Deployment) nextStation(lsp *model.LogicalSwitchPort, src, dst netip.Ad
 	if mac := d.owner(lsp.Switch, dst); !mac.IsZero() {
 		return mac
 	}
+	if ls := d.multicastOf(lsp); ls != nil {
+		d.assume(fmt.Sprintf("%s is with another host of the multicast network %s", dst, ls.Name))
+		return outsideMAC
+	}
 	var gateways []*model.LogicalRouterPort
 	onLink, patch := false, false
 	for _, p := range d.bySwitch[lsp.Switch] {

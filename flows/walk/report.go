@@ -109,7 +109,7 @@ type Missed struct {
 const (
 	EndDelivered = "delivered" // to a workload
 	EndAnswered  = "answered"  // the network itself sent an answer back to where the packet came from; Why says for whom
-	EndOutside   = "outside"   // left through a patch port
+	EndOutside   = "outside"   // left through a patch port, or to the other hosts of a multicast network
 	EndHost      = "host"      // left through the host's own stack (untunnel)
 	EndDaemon    = "daemon"    // went to the daemon, which may answer
 	EndDropped   = "dropped"

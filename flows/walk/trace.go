@@ -214,6 +214,8 @@ func (d *Deployment) classify(e *End, leg *Leg, answer bool) {
 		e.Kind, e.Why = EndHost, "the host routes it on; what answers comes back through an edge"
 	case e.Port == leg.From && e.Chassis == leg.Chassis && answer:
 		e.Kind, e.Why = EndAnswered, answerer(leg, e.Hop)
+	case d.nodes[e.Chassis].facts.Uplinks[e.Port] == e.ofport && e.ofport != 0:
+		e.Kind, e.Why = EndOutside, "to the other hosts of the multicast network"
 	case lsp != nil && lsp.Type == model.PortPatch:
 		e.Kind = EndOutside
 		if lsp.Bridge != "" {
@@ -263,6 +265,11 @@ func (d *Deployment) portAt(chassis string, ofport uint32) string {
 	for name, p := range f.Interfaces {
 		if p == ofport {
 			return name
+		}
+	}
+	for device, p := range f.Uplinks {
+		if p == ofport {
+			return device
 		}
 	}
 	switch ofport {

@@ -45,6 +45,10 @@ func deployment() map[model.Ref]model.Object {
 	vif("LS-A", "a", "10.1.0.10", "hv1", 1)
 	vif("LS-A", "c", "10.1.0.11", "hv2", 2)
 	vif("LS-B", "b", "10.2.0.10", "hv2", 1)
+	put(&model.LogicalSwitch{Name: "mc", VNI: 0xff01, Type: model.SwitchMulticast})
+	vif("mc", "m1", "10.3.0.10", "hv1", 1)
+	vif("mc", "m2", "10.3.0.11", "hv1", 2)
+	vif("mc", "m3", "10.3.0.12", "hv2", 3)
 	put(&model.LogicalSwitchPort{Switch: "out", Name: "patch", Key: 1, Type: model.PortPatch, Chassis: "edge", Bridge: "br0"},
 		&model.StaticRoute{Router: "LR", Name: "default", Prefix: net("0.0.0.0/0"), NextHop: addr("100.64.0.2"), OutPort: "LR_to_m"},
 		&model.StaticRoute{Router: "LR-edge", Name: "default", Prefix: net("0.0.0.0/0"), NextHop: addr("192.168.9.1"), OutPort: "LR-edge_to_out"},
@@ -89,6 +93,9 @@ func TestVerdicts(t *testing.T) {
 		{"nobody behind the router", walk.Config{}, to("a", "10.2.0.99"), "handed to the daemon on hv1: no neighbour"},
 		{"a chassis is down", walk.Config{Down: []string{"hv2"}}, to("a", "10.2.0.10"), "lost behind hv1: chassis hv2 (192.168.1.11) is not reached from hv1"},
 		{"the only edge is down", walk.Config{Down: []string{"edge"}}, to("a", "8.8.8.8"), "lost behind hv1: chassis edge (192.168.1.12) is not reached from hv1"},
+		{"on a multicast network, here", walk.Config{}, to("m1", "10.3.0.11"), "delivered to m2 on hv1"},
+		{"on a multicast network, elsewhere", walk.Config{}, to("m1", "10.3.0.12"), "leaves through vxlanff01 on hv1 (to the other hosts of the multicast network)"},
+		{"on a multicast network, somewhere", walk.Config{}, to("m1", "10.3.0.99"), "leaves through vxlanff01 on hv1 (to the other hosts of the multicast network)"},
 		{"too large", walk.Config{UnderlayMTU: 1400}, walk.Probe{From: "a", Dst: netip.MustParseAddr("10.2.0.10"), Size: 1400}, "handed to the daemon on hv1: too big"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

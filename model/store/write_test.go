@@ -74,6 +74,38 @@ func TestU04_U11_a_given_vni_is_taken_or_refused(t *testing.T) {
 	}
 }
 
+// A multicast network has ports of workloads only, however others are added.
+func TestU01_what_a_multicast_network_cannot_have_is_refused(t *testing.T) {
+	s := newStore(t)
+	ctx := t.Context()
+	if _, _, err := s.AddSwitch(ctx, &model.LogicalSwitch{Name: "N", Type: model.SwitchMulticast, Device: "eth1", VNI: 0xff01}); err != nil {
+		t.Fatal(err)
+	}
+	snap, err := s.Snapshot(ctx, model.KindSwitch)
+	if err != nil || len(snap.Switches()) != 1 || snap.Switches()[0].Type != model.SwitchMulticast || snap.Switches()[0].Device != "eth1" {
+		t.Fatal(snap, err)
+	}
+	mustRouter(t, s, "LR")
+	const only = "ports of workloads only"
+	_, _, _, err = s.Link(ctx, "LR", "N", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")})
+	refused(t, err, ErrInvalid, only)
+	router := &model.LogicalSwitchPort{Switch: "N", Name: "r", Type: model.PortRouter, Peer: "rp"}
+	patch := &model.LogicalSwitchPort{Switch: "N", Name: "p", Type: model.PortPatch, Chassis: "hv"}
+	for _, p := range []*model.LogicalSwitchPort{router, patch} {
+		_, _, err = s.AddSwitchPort(ctx, p)
+		refused(t, err, ErrInvalid, only)
+		_, _, err = s.AddAll(ctx, []model.Object{p})
+		refused(t, err, ErrInvalid, only)
+	}
+	_, _, err = s.AddAll(ctx, []model.Object{&model.LogicalSwitch{Name: "M", Type: model.SwitchMulticast}, &model.LogicalSwitchPort{Switch: "M", Name: "m", Type: model.PortPatch}})
+	refused(t, err, ErrInvalid, only)
+	if _, _, err := s.AddSwitchPort(ctx, &model.LogicalSwitchPort{Switch: "N", Name: "vm", IPs: []netip.Addr{netip.MustParseAddr("10.0.0.2")}}); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.AddSwitchPort(ctx, &model.LogicalSwitchPort{Switch: "nowhere", Name: "p", Type: model.PortPatch, Chassis: "hv"})
+	refused(t, err, ErrNotFound, "switch nowhere not found")
+}
+
 // crowd runs n calls at once and returns their errors.
 func crowd(n int, f func(i int) error) []error {
 	errs := make([]error, n)

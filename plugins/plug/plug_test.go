@@ -1,6 +1,7 @@
 package plug
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -53,6 +54,15 @@ func TestThe_MTU_of_a_switch_counts_more_than_that_of_tunnels(t *testing.T) {
 	}
 	if mtu, err := h.MTU(&model.LogicalSwitch{}, &model.Chassis{TunnelMTU: 1418}); err != nil || mtu != 1418 {
 		t.Error(mtu, err)
+	}
+	multicast := &model.LogicalSwitch{Type: model.SwitchMulticast}
+	for want, c := range map[int]model.Chassis{ // an underlay of 1500 bytes, and one of 1400
+		1430: {TunnelMTU: 1438, IPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Encaps: []model.Encap{model.EncapGeneve}},
+		1330: {TunnelMTU: 1318, IPs: []netip.Addr{netip.MustParseAddr("2001:db8::1")}, Encaps: []model.Encap{model.EncapGeneve, model.EncapVXLAN}},
+	} {
+		if mtu, err := h.MTU(multicast, &c); err != nil || mtu != want {
+			t.Errorf("multicast network: %d, %v, want %d", mtu, err, want)
+		}
 	}
 }
 
