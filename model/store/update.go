@@ -90,8 +90,22 @@ func exchanging(steps []Step) (sets [][]Step) {
 	return sets
 }
 
+// keepsType refuses another type for a switch, since what it has may not fit, and ports that their switch cannot have.
+func (s *Store) keepsType(ctx context.Context, step Step) error {
+	now, isSwitch := step.New.(*model.LogicalSwitch)
+	if was, ok := step.Old.(*model.LogicalSwitch); ok && isSwitch && was.Type != now.Type {
+		return refuse(ErrInvalid, "invalid type %q: switch %s is of type %s, which stays; delete it first", now.Type, now.Name, was.Type)
+	}
+	return s.admits(ctx, step.New)
+}
+
 // update replaces objects in one transaction, if they are as they were when it was planned and what they newly claim is free.
 func (s *Store) update(ctx context.Context, steps []Step, service PrefixService) (int64, error) {
+	for _, step := range steps {
+		if err := s.keepsType(ctx, step); err != nil {
+			return 0, err
+		}
+	}
 	ch := change{what: "update " + steps[0].Ref.String()}
 	e := exchange{freed: map[string]model.Ref{}, taken: map[string]model.Ref{}, claims: map[string]string{}}
 	var asked []*sourcing

@@ -102,6 +102,21 @@ func TestU01_what_a_multicast_network_cannot_have_is_refused(t *testing.T) {
 	if _, _, err := s.AddSwitchPort(ctx, &model.LogicalSwitchPort{Switch: "N", Name: "vm", IPs: []netip.Addr{netip.MustParseAddr("10.0.0.2")}}); err != nil {
 		t.Fatal(err)
 	}
+	for _, o := range []model.Object{&model.LogicalSwitch{Name: "N"}, &model.LogicalSwitchPort{Switch: "N", Name: "vm", Type: model.PortRouter, Peer: "rp"}} {
+		plan, err := s.Plan(ctx, []model.Object{o}, nil)
+		if err != nil || len(plan.Steps) != 1 {
+			t.Fatal(plan, err)
+		}
+		_, err = s.Carry(ctx, plan, nil)
+		refused(t, err, ErrInvalid, "invalid")
+	}
+	plan, err := s.Plan(ctx, []model.Object{&model.LogicalSwitch{Name: "N", Type: model.SwitchMulticast, Device: "eth2"}}, nil)
+	if err == nil {
+		_, err = s.Carry(ctx, plan, nil)
+	}
+	if err != nil {
+		t.Fatal("another device:", err)
+	}
 	_, _, err = s.AddSwitchPort(ctx, &model.LogicalSwitchPort{Switch: "nowhere", Name: "p", Type: model.PortPatch, Chassis: "hv"})
 	refused(t, err, ErrNotFound, "switch nowhere not found")
 }
