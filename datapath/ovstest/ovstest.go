@@ -113,7 +113,7 @@ func (s *Switch) StartVswitchd() {
 	s.vswitch = s.start("ovs-vswitchd", "unix:"+s.DB(), dummy, "--disable-system", "--disable-system-route",
 		"--unixctl="+s.path("v.ctl"), "--log-file="+s.path("v.log"))
 	s.waitFor("control socket of ovs-vswitchd", func() error {
-		_, err := s.unixctl("version")
+		_, err := s.TryAppctl("version")
 		return err
 	})
 }

@@ -11,7 +11,7 @@ import (
 // costs a fraction of a millisecond.
 func (s *Switch) Appctl(command string, args ...string) string {
 	s.t.Helper()
-	out, err := s.unixctl(command, args...)
+	out, err := s.TryAppctl(command, args...)
 	if err != nil {
 		s.t.Fatalf("%s %v: %v", command, args, err)
 	}
@@ -30,8 +30,8 @@ func (s *Switch) Receive(port string, frame []byte) {
 	s.Appctl("netdev-dummy/receive", port, hex.EncodeToString(frame))
 }
 
-// unixctl runs a command with the patience of a test.
-func (s *Switch) unixctl(command string, args ...string) (string, error) {
+// TryAppctl is Appctl for a command that may fail; several goroutines may call it.
+func (s *Switch) TryAppctl(command string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return unixctl.Call(ctx, s.path("v.ctl"), command, args...)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -50,11 +51,7 @@ func TestSimulatorAgreesWithOpenVSwitchAboutEdges(t *testing.T) {
 					continue
 				}
 				o.load(t, compileFacts(e.see(chassis)))
-				for _, h := range hops {
-					if h.Node == chassis {
-						o.compareHop(t, n, h, met)
-					}
-				}
+				o.compareHops(t, n, slices.DeleteFunc(slices.Clone(hops), func(h sim.Hop) bool { return h.Node != chassis }), met)
 			}
 		})
 		t.Logf("round %d: no packet has met %v", round+1, missing())
@@ -125,33 +122,70 @@ func (e *edges) anyHops(t *rapid.T, n *network) (hops []sim.Hop) {
 	return hops
 }
 
-// compareHop compares every pass of a packet through a switch.
-func (o *oracle) compareHop(t *rapid.T, n *network, h sim.Hop, met map[*pipeline.Rule]bool) {
+// pass is one pass of a packet through a switch, and what the real one makes of it.
+type pass struct {
+	hop  sim.Hop
+	n    int
+	text string
+	err  error
+}
+
+// compareHops compares every pass of packets through the switch that is loaded. It answers one command each time round its main loop
+// and connection, so it is asked through several at once.
+func (o *oracle) compareHops(t *rapid.T, n *network, hops []sim.Hop, met map[*pipeline.Rule]bool) {
 	t.Helper()
-	for i := range h.Trace.Passes {
-		told := passOf(h.Trace, i)
-		command, args := "ofproto/trace", []string{"br-int", h.Trace.Passes[i].Packet.String()}
-		if h.Trace.Passes[i].Table > 0 {
-			command, args = "ofproto/trace-packet-out", append(args, fmt.Sprintf("resubmit(,%d)", h.Trace.Passes[i].Table))
+	var all []*pass
+	for _, h := range hops {
+		for i := range h.Trace.Passes {
+			all = append(all, &pass{hop: h, n: i})
 		}
-		text := o.sw.Appctl(command, args...)
-		tr, err := readTrace(text, h.Trace.Passes[i].Packet.Length, o.ports)
-		if err != nil {
-			t.Fatalf("%v in\n%s", err, text)
-		}
-		why := tr.disagree(told, h.Trace.Passes[i].Packet, func(f *of.Flow) uint64 {
-			packed, err := f.Pack()
-			if err != nil {
-				t.Fatalf("%s: %v", f, err)
+	}
+	work := make(chan *pass)
+	var asking sync.WaitGroup
+	for range 16 {
+		asking.Go(func() {
+			for p := range work {
+				at := p.hop.Trace.Passes[p.n]
+				command, args := "ofproto/trace", []string{"br-int", at.Packet.String()}
+				if at.Table > 0 {
+					command, args = "ofproto/trace-packet-out", append(args, fmt.Sprintf("resubmit(,%d)", at.Table))
+				}
+				p.text, p.err = o.sw.TryAppctl(command, args...)
 			}
-			return cookie(packed)
 		})
-		if why != "" {
-			t.Fatalf("pass %d: %s\n%s\n%s", i, why, n.story(sim.Walk{Hops: []sim.Hop{h}}), text)
+	}
+	for _, p := range all {
+		work <- p
+	}
+	close(work)
+	asking.Wait()
+	for _, p := range all {
+		o.comparePass(t, n, p, met)
+	}
+}
+
+func (o *oracle) comparePass(t *rapid.T, n *network, p *pass, met map[*pipeline.Rule]bool) {
+	t.Helper()
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+	told, packet := passOf(p.hop.Trace, p.n), p.hop.Trace.Passes[p.n].Packet
+	tr, err := readTrace(p.text, packet.Length, o.ports)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, p.text)
+	}
+	why := tr.disagree(told, packet, func(f *of.Flow) uint64 {
+		packed, err := f.Pack()
+		if err != nil {
+			t.Fatalf("%s: %v", f, err)
 		}
-		for _, s := range told.Steps {
-			met[n.rules[s.Flow]] = true
-		}
+		return cookie(packed)
+	})
+	if why != "" {
+		t.Fatalf("pass %d: %s\n%s\n%s", p.n, why, n.story(sim.Walk{Hops: []sim.Hop{p.hop}}), p.text)
+	}
+	for _, s := range told.Steps {
+		met[n.rules[s.Flow]] = true
 	}
 }
 
