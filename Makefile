@@ -42,8 +42,8 @@ test: deps build static ## everything: formatting, vet, all tests, with real swi
 	export RAPID_SEED="$${RAPID_SEED:-1}"; \
 	echo "$(GO) test $(INTEGRATION) (all packages but e2e)"; \
 	$(GO) test $(INTEGRATION) -timeout 10m $$($(GO) list ./... | grep -v /e2e) || rc=1; \
-	echo "$(GO) test $(INTEGRATION) -p 1 -parallel 2 ./e2e/..."; \
-	TUPLENET_BIN='$(CURDIR)/bin' $(GO) test $(INTEGRATION) -p 1 -parallel 2 -timeout 30m ./e2e/... || rc=1; \
+	echo "$(GO) test $(INTEGRATION) -p 1 -parallel 4 ./e2e/..."; \
+	TUPLENET_BIN='$(CURDIR)/bin' $(GO) test $(INTEGRATION) -p 1 -parallel 4 -timeout 30m ./e2e/... || rc=1; \
 	exit $$rc
 
 test-full: test ## test, and then the tests of e2e in every cell of {Geneve, VXLAN} x {IPv4, IPv6 underlay}: half an hour more (root; CELLS, RUN narrow down)
