@@ -37,10 +37,30 @@ func newNetworks(log *slog.Logger) *networks {
 // uplinkOwner is what the owner of a port that leads to a VXLAN device begins with; the name of the device follows.
 const uplinkOwner = "multicast "
 
-// uplinkNames are the ends of the veth pair of a network: the port of the integration bridge, and the one in the Linux bridge.
-func uplinkNames(device string) (inside, outside string) {
+// uplinkOf reads such an owner.
+func uplinkOf(i *ovsdb.Interface) (device string, ok bool) {
+	if i == nil {
+		return "", false
+	}
+	return strings.CutPrefix(i.Owner, uplinkOwner)
+}
+
+// uplinkNames are the ends of the veth pair of a network: two names for the port of the integration bridge, and the one in the Linux
+// bridge.
+func uplinkNames(device string) (inside [2]string, outside string) {
 	digits := strings.TrimPrefix(device, "vxlan")
-	return "tnm-" + digits, "tnn-" + digits
+	return [2]string{"tnm-" + digits, "tno-" + digits}, "tnn-" + digits
+}
+
+// portsTo are the ports of ours to the VXLAN device of a network.
+func portsTo(f ovsdb.Facts, device string) (names []string) {
+	inside, _ := uplinkNames(device)
+	for _, name := range inside {
+		if d, ok := uplinkOf(f.Interfaces[name]); ok && d == device {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // take replaces what a unit asks for, and tells whether other ports are wanted now.
@@ -48,13 +68,17 @@ func (n *networks) take(c memo.Change[compile.Output]) bool {
 	return n.wanted.replace(c.Old.Multicast, c.New.Multicast)
 }
 
-// ports are the ports of the integration bridge to the VXLAN devices that are there. Those that the bridge has stay.
+// ports are the ports of the integration bridge to the VXLAN devices that are there. As long as the keeper has said of none that it
+// is there, those that the bridge has stay.
 func (n *networks) ports(f ovsdb.Facts) (all []ovsdb.Port) {
 	state := n.states.get()
 	for w := range n.wanted {
 		device := w.VNI.MulticastDevice()
-		name, _ := uplinkNames(device)
-		if i := f.Interfaces[name]; state[device].Made || i != nil && i.Owner == uplinkOwner+device {
+		names := portsTo(f, device)
+		if inside := state[device].Inside; inside != "" {
+			names = []string{inside}
+		}
+		for _, name := range names {
 			all = append(all, ovsdb.Port{Name: name, Owner: uplinkOwner + device})
 		}
 	}
@@ -66,8 +90,9 @@ func (n *networks) ports(f ovsdb.Facts) (all []ovsdb.Port) {
 // compiled what is wanted.
 func uplinks(f ovsdb.Facts, bridge string) map[string]compile.Uplink {
 	found := map[string]compile.Uplink{}
-	for _, i := range f.Interfaces {
-		if device, ok := strings.CutPrefix(i.Owner, uplinkOwner); ok && i.HasOFPort() && i.Bridge == bridge {
+	for _, name := range slices.Sorted(maps.Keys(f.Interfaces)) {
+		i := f.Interfaces[name]
+		if device, ok := uplinkOf(i); ok && i.HasOFPort() && i.Bridge == bridge {
 			found[device] = compile.Uplink{OFPort: uint32(i.OFPort)}
 		}
 	}
@@ -89,7 +114,7 @@ func (n *networks) keep(f ovsdb.Facts, bridge, underlay string) {
 		by[m.Device] = m
 	}
 	for _, old := range n.asked {
-		if i := f.Interfaces[old.Inside]; i != nil && i.Owner == uplinkOwner+old.Device {
+		if len(portsTo(f, old.Device)) > 0 {
 			if _, wanted := by[old.Device]; !wanted {
 				by[old.Device] = old
 			}
@@ -97,7 +122,7 @@ func (n *networks) keep(f ovsdb.Facts, bridge, underlay string) {
 	}
 	if !n.set { // what an earlier daemon left: its port first
 		for _, i := range f.Interfaces {
-			device, ok := strings.CutPrefix(i.Owner, uplinkOwner)
+			device, ok := uplinkOf(i)
 			digits, isOne := strings.CutPrefix(device, "vxlan")
 			id, err := strconv.ParseUint(digits, 16, 24)
 			if _, wanted := by[device]; ok && isOne && err == nil && !wanted {
@@ -109,7 +134,12 @@ func (n *networks) keep(f ovsdb.Facts, bridge, underlay string) {
 	}
 	var all []multicast.Network
 	for _, device := range slices.Sorted(maps.Keys(by)) {
-		all = append(all, by[device])
+		m := by[device]
+		m.Taken = ""
+		if taken := portsTo(f, device); len(taken) > 0 {
+			m.Taken = taken[0]
+		}
+		all = append(all, m)
 	}
 	if n.set && reflect.DeepEqual(all, n.asked) {
 		return

@@ -53,7 +53,7 @@ func TestU08_U09_DevicesComeBeforeTheirPortsAndGoAfterThem(t *testing.T) {
 	if got := n.problems(false); len(got) != 1 || got[0] != (model.Problem{Key: "switch/NET", Reason: "something"}) {
 		t.Errorf("problems %v", got)
 	}
-	n.states.set(multicast.State{"vxlanff01": {Made: true}})
+	n.states.set(multicast.State{"vxlanff01": {Inside: "tnm-ff01"}})
 	expect("made", none, device, port)
 	expect("plugged", plugged, device, port)
 	if got := uplinks(plugged, "br-int"); len(got) != 1 || got["vxlanff01"].OFPort != 30 {
@@ -62,6 +62,13 @@ func TestU08_U09_DevicesComeBeforeTheirPortsAndGoAfterThem(t *testing.T) {
 	if got := n.problems(true); len(got) != 1 || !strings.Contains(got[0].Reason, "--vxlan-port") {
 		t.Errorf("problems with a shared port: %v", got)
 	}
+	if n.keep(plugged, "br-int", "br-phy"); n.asked[0].Taken != "tnm-ff01" {
+		t.Errorf("the keeper is not told which name is taken: %+v", n.asked[0])
+	}
+	n.states.set(multicast.State{"vxlanff01": {Inside: "tno-ff01"}}) // somebody removed it, and it was made again
+	expect("its device is another one", plugged, device, "tno-ff01 multicast vxlanff01")
+	n.states.set(multicast.State{"vxlanff01": {Problem: "it cannot be made again"}})
+	expect("its device is gone", plugged, device, port)
 	n.take(memo.Change[compile.Output]{Old: net})
 	expect("not wanted, its port is there", plugged, device, "")
 	expect("its port is gone", none, "", "")

@@ -44,7 +44,7 @@ func (f *fleet) has(h *lab.Host, digits string, want ...string) {
 		}
 		got := slices.DeleteFunc(strings.Fields(out), func(d string) bool {
 			name, is := strings.CutSuffix(d, digits)
-			return !is || !slices.Contains([]string{"vxlan", "br", "tnm-", "tnn-"}, name)
+			return !is || !slices.Contains([]string{"vxlan", "br", "tnm-", "tnn-", "tno-"}, name)
 		})
 		if !slices.Equal(got, want) {
 			return errorf("it has %v", got)
@@ -187,13 +187,19 @@ func TestU01_U07_U08_U09_U12_AMulticastNetworkIsOneEthernetWithPlainLinux(t *tes
 	if groups := f.on(alice, "ip -6 maddr show dev "+alice.Bridge()); strings.Contains(groups, "ff05::ff01") {
 		t.Errorf("alice listens still:\n%s", groups)
 	}
-	f.reach(f.plug(a), slices.Concat(wb.Addrs(), p.Addrs())...)
+	// It comes back, on another host.
+	moved := f.plug(f.member(bob, "a", 0x10))
+	for _, from := range []*lab.Workload{wb, p} {
+		f.reach(from, moved.Addrs()...)
+	}
+	f.transfer(p, moved, a.ip4, 1e6)
+	f.transfer(moved, p, p.Addrs()[1], 1e6)
 }
 
-// A restarted daemon finds the devices, one that was killed leaves them to the next, what is in the way is said and not touched.
+// Link-local addresses are all the IPv6 that there is between these hosts. A restarted daemon finds the devices, one that was killed leaves them to the next, what is in the way is said and not touched.
 func TestU09_U10_U11_DevicesOfMulticastNetworksOutliveDaemonsAndAreCleanedUp(t *testing.T) {
 	t.Parallel()
-	f := newBareFleet(t, lab.Config{Name: "mcast-life", Underlay: lab.UnderlayDual})
+	f := newBareFleet(t, lab.Config{Name: "mcast-life", Underlay: lab.UnderlayIPv4})
 	alice, bob := f.Host("alice"), f.Host("bob")
 	f.daemon(alice, "--encap", "geneve")
 	f.daemon(bob, "--encap", "geneve")
@@ -223,6 +229,13 @@ func TestU09_U10_U11_DevicesOfMulticastNetworksOutliveDaemonsAndAreCleanedUp(t *
 	f.reach(wc, wd.Addrs()...)
 	f.eventuallyProblems("bob", map[string]string{})
 
+	// The only port of a host goes and is back at once, and again.
+	for range 4 {
+		f.check(wc.Remove(f.ctx))
+		wc = f.plug(c)
+		f.reach(wd, wc.Addrs()...)
+	}
+
 	// A restart makes nothing anew.
 	number := func() string {
 		return f.on(alice, "cat /sys/class/net/vxlanffffff/ifindex /sys/class/net/tnm-ffffff/ifindex")
@@ -236,13 +249,21 @@ func TestU09_U10_U11_DevicesOfMulticastNetworksOutliveDaemonsAndAreCleanedUp(t *
 	if after := number(); after != before {
 		t.Errorf("the devices were made anew: numbers %q and %q", before, after)
 	}
+	// What somebody removed comes back, also what Open vSwitch has as a port.
+	f.on(alice, "ip link del tnm-ffffff")
+	f.has(alice, "ffffff", "brffffff", "tnn-ffffff", "tno-ffffff", "vxlanffffff")
+	f.reach(wa, wb.Addrs()...)
+	f.on(bob, "ip link del brffffff")
+	f.reach(wb, wa.Addrs()...)
+	f.transfer(wb, wa, a.ip4, 1e6)
+
 	// What a killed daemon left goes with the next, and what somebody removed comes back.
 	f.check(alice.KillDaemon(f.ctx))
 	f.check(wd.Remove(f.ctx))
 	f.on(alice, "ip link del vxlanffffff")
 	f.daemon(alice, "--encap", "geneve")
 	f.has(alice, "9")
-	f.has(alice, "ffffff", "brffffff", "tnm-ffffff", "tnn-ffffff", "vxlanffffff")
+	f.has(alice, "ffffff", "brffffff", "tnn-ffffff", "tno-ffffff", "vxlanffffff")
 	f.reach(wa, wb.Addrs()...)
 	f.tpctl("ls del WIDE -r --yes")
 	f.has(alice, "ffffff")

@@ -43,8 +43,8 @@ func readDevices() (d devices, err error) {
 func isOurs(l netlink.Link) bool { return l.Attrs().Group == Mark }
 
 // reconcile makes the wanted networks and removes what is left of others. left counts what is ours and could not be removed, or
-// is still used. Networks fail independently.
-func reconcile(wanted []Network) (state State, left int, err error) {
+// is still used. Networks fail independently. used are the names that the switch may know already, by VXLAN device.
+func reconcile(wanted []Network, used map[string]string) (state State, left int, err error) {
 	d, err := readDevices()
 	if err != nil {
 		return nil, 0, err
@@ -53,14 +53,30 @@ func reconcile(wanted []Network) (state State, left int, err error) {
 	state = State{}
 	for _, n := range wanted {
 		c := Condition{}
-		if err := d.ensure(n); err != nil {
-			c.Problem = err.Error()
+		if inside := d.pair(n); inside != nil {
+			c.Inside = inside.Attrs().Name
 		}
-		l, err := netlink.LinkByName(n.Inside)
-		c.Made = err == nil && isOurs(l)
+		made, err := d.ensure(n, used[n.Device])
+		if err != nil {
+			c.Problem = err.Error()
+		} else {
+			c.Inside = made
+		}
 		state[n.Device] = c
 	}
 	return state, left, nil
+}
+
+// pair is the inner end of the veth pair of a network, if all of the pair is there.
+func (d devices) pair(n Network) netlink.Link {
+	outside := d.byName[n.Outside]
+	for _, name := range n.Inside {
+		l := d.byName[name]
+		if l != nil && outside != nil && isOurs(l) && l.Type() == "veth" && outside.Attrs().ParentIndex == l.Attrs().Index && d.isPeerOfOurs(outside) {
+			return l
+		}
+	}
+	return nil
 }
 
 // clean removes what is ours and of no wanted network. A bridge that somebody else put a device into stays, with its VXLAN
@@ -68,7 +84,7 @@ func reconcile(wanted []Network) (state State, left int, err error) {
 func (d devices) clean(wanted []Network) (left int) {
 	keep := map[string]bool{}
 	for _, n := range wanted {
-		keep[n.Device], keep[n.Bridge], keep[n.Inside], keep[n.Outside] = true, true, true, true
+		keep[n.Device], keep[n.Bridge], keep[n.Inside[0]], keep[n.Inside[1]], keep[n.Outside] = true, true, true, true, true
 	}
 	used := map[int]bool{} // bridges
 	for _, l := range d.byName {
@@ -99,33 +115,33 @@ func (d devices) isPeerOfOurs(l netlink.Link) bool {
 	return l.Type() == "veth" && l.Attrs().NetNsID < 0 && peer != nil && isOurs(peer)
 }
 
-// ensure makes a network. The port of the switch comes last: what has it works.
-func (d devices) ensure(n Network) error {
+// ensure makes a network, and names its inner end. That comes last: what has it works.
+func (d devices) ensure(n Network, used string) (inside string, err error) {
 	underlay, err := d.underlay(n)
 	if err != nil {
-		return err
+		return "", err
 	}
 	tunnel, err := d.tunnel(n, underlay)
 	if err != nil {
-		return err
+		return "", err
 	}
 	bridge, err := d.bridge(n)
 	if err != nil {
-		return err
+		return "", err
 	}
 	mtu := underlay.Attrs().MTU - overhead
 	if err := put(tunnel, bridge, mtu); err != nil {
-		return err
+		return "", err
 	}
 	if err := bringUp(bridge); err != nil {
-		return err
+		return "", err
 	}
 	if err := bringUp(tunnel); errors.Is(err, unix.EADDRINUSE) {
-		return problem("%s cannot be used: UDP port %d is used by another program or tunnel of this host", n.Device, n.Port)
+		return "", problem("%s cannot be used: UDP port %d is used by another program or tunnel of this host", n.Device, n.Port)
 	} else if err != nil {
-		return err
+		return "", err
 	}
-	return d.cable(n, bridge, mtu)
+	return d.cable(n, used, bridge, mtu)
 }
 
 // overhead is what VXLAN over IPv6 adds to an IP packet: IPv6, UDP, VXLAN and the inner Ethernet header.
@@ -210,52 +226,64 @@ func (d devices) bridge(n Network) (netlink.Link, error) {
 }
 
 // cable is the veth pair between the integration bridge and that of the network.
-func (d devices) cable(n Network, bridge netlink.Link, mtu int) error {
-	inside, outside := d.byName[n.Inside], d.byName[n.Outside]
-	switch {
-	case inside != nil && (!isOurs(inside) || inside.Type() != "veth"):
-		return inTheWay(n.Inside)
-	case outside != nil && (inside == nil || outside.Attrs().ParentIndex != inside.Attrs().Index || !d.isPeerOfOurs(outside)):
-		return inTheWay(n.Outside)
-	case inside != nil && outside == nil: // the other half was moved elsewhere
-		if err := gone(netlink.LinkDel(inside)); err != nil {
-			return fmt.Errorf("remove %s: %w", n.Inside, err)
-		}
-		inside = nil
-	}
+func (d devices) cable(n Network, used string, bridge netlink.Link, mtu int) (string, error) {
+	inside, outside := d.pair(n), d.byName[n.Outside]
 	if inside == nil {
-		attrs := marked(n.Inside)
-		attrs.MTU = mtu
-		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: n.Outside, PeerMTU: uint32(mtu)}); err != nil {
-			return fmt.Errorf("make veth %s: %w", n.Inside, err)
-		}
 		var err error
-		if inside, err = born(n.Inside); err != nil {
-			return err
-		}
-		if outside, err = born(n.Outside); err != nil {
-			return err
+		if inside, outside, err = d.newPair(n, used, mtu); err != nil {
+			return "", err
 		}
 	}
+	name := inside.Attrs().Name
 	if n.Userspace {
-		for _, end := range []string{n.Inside, n.Outside} {
+		for _, end := range []string{name, n.Outside} {
 			if err := host.DisableTxOffload(end); err != nil {
-				return err
+				return "", err
 			}
 		}
 	}
 	if err := put(outside, bridge, mtu); err != nil {
-		return err
+		return "", err
 	}
 	if inside.Attrs().MTU != mtu {
 		if err := netlink.LinkSetMTU(inside, mtu); err != nil {
-			return fmt.Errorf("set the MTU of %s to %d: %w", n.Inside, mtu, err)
+			return "", fmt.Errorf("set the MTU of %s to %d: %w", name, mtu, err)
 		}
 	}
 	if err := bringUp(outside); err != nil {
-		return err
+		return "", err
 	}
-	return bringUp(inside)
+	return name, bringUp(inside)
+}
+
+// newPair makes the veth pair, by a name for its inner end that the switch does not know, if there is one.
+func (d devices) newPair(n Network, used string, mtu int) (inside, outside netlink.Link, err error) {
+	for _, name := range n.Inside { // the other half of it was moved elsewhere
+		if l := d.byName[name]; l != nil && isOurs(l) {
+			if err := gone(netlink.LinkDel(l)); err != nil {
+				return nil, nil, fmt.Errorf("remove %s: %w", name, err)
+			}
+			delete(d.byName, name)
+		}
+	}
+	name := n.Inside[0]
+	if name == n.Taken || name == used {
+		name = n.Inside[1]
+	}
+	for _, end := range []string{name, n.Outside} {
+		if d.byName[end] != nil {
+			return nil, nil, inTheWay(end)
+		}
+	}
+	attrs := marked(name)
+	attrs.MTU = mtu
+	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: n.Outside, PeerMTU: uint32(mtu)}); err != nil {
+		return nil, nil, fmt.Errorf("make veth %s: %w", name, err)
+	}
+	if inside, err = born(name); err == nil {
+		outside, err = born(n.Outside)
+	}
+	return inside, outside, err
 }
 
 func marked(name string) netlink.LinkAttrs {

@@ -50,7 +50,7 @@ func wire(t *testing.T) {
 	t.Helper()
 	run(t, "ip link add wire0 type veth peer name wire1 && ip link set wire0 up && ip link set wire1 up && ip -6 addr add 2001:db8::1/64 dev wire0 nodad")
 	t.Cleanup(func() {
-		if _, _, err := reconcile(nil); err != nil {
+		if _, _, err := reconcile(nil, nil); err != nil {
 			t.Error(err)
 		}
 		_ = exec.Command("ip", "link", "del", "wire0").Run()
@@ -59,14 +59,14 @@ func wire(t *testing.T) {
 
 func network(id uint32) Network {
 	hex := fmt.Sprintf("%x", id)
-	return Network{ID: id, Device: "vxlan" + hex, Bridge: "br" + hex, Inside: "tnm-" + hex, Outside: "tnn-" + hex, Port: 4789, HopLimit: 5,
+	return Network{ID: id, Device: "vxlan" + hex, Bridge: "br" + hex, Inside: [2]string{"tnm-" + hex, "tno-" + hex}, Outside: "tnn-" + hex, Port: 4789, HopLimit: 5,
 		Group: netip.AddrFrom16([16]byte{0: 0xff, 1: 5, 13: byte(id >> 16), 14: byte(id >> 8), 15: byte(id)}), Underlay: "wire0", Userspace: true}
 }
 
 // check reconciles, and compares the problem of the first network.
 func check(t *testing.T, want string, networks ...Network) State {
 	t.Helper()
-	state, _, err := reconcile(networks)
+	state, _, err := reconcile(networks, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func same(t *testing.T, what string, got, want []string) {
 
 func TestU08_U09_U12_TheDevicesOfANetworkAreMadeOnceAndRemoved(t *testing.T) {
 	wire(t)
-	if state := check(t, "", network(0xff01), network(0xffffff)); !state["vxlanff01"].Made || !state["vxlanffffff"].Made {
+	if state := check(t, "", network(0xff01), network(0xffffff)); state["vxlanff01"].Inside != "tnm-ff01" || state["vxlanffffff"].Inside != "tnm-ffffff" {
 		t.Fatal(state)
 	}
 	all := []string{"brff01", "brffffff", "tnm-ff01", "tnm-ffffff", "tnn-ff01", "tnn-ffffff", "vxlanff01", "vxlanffffff"}
@@ -124,13 +124,28 @@ func TestU08_U09_U12_TheDevicesOfANetworkAreMadeOnceAndRemoved(t *testing.T) {
 	if after := run(t, "ip -o link | cut -d' ' -f1-2"); after != before {
 		t.Errorf("made again:\n%s%s", before, after)
 	}
-	if _, left, err := reconcile([]Network{network(0xff01)}); err != nil || left != 0 {
+	// What is made again has a name that the switch does not know.
+	remake := func(n Network, used, want string) {
+		t.Helper()
+		run(t, "ip link del tnn-ffffff")
+		state, _, err := reconcile([]Network{network(0xff01), n}, map[string]string{n.Device: used})
+		if err != nil || state["vxlanff01"].Inside != "tnm-ff01" || state["vxlanffffff"] != (Condition{Inside: want}) {
+			t.Errorf("made again: %+v, %v, want %s", state, err, want)
+		}
+	}
+	n := network(0xffffff)
+	n.Taken = "tnm-ffffff"
+	remake(n, "", "tno-ffffff")
+	remake(n, "tno-ffffff", "tno-ffffff") // both are known: the switch has the other one still
+	n.Taken = "tno-ffffff"
+	remake(n, "tno-ffffff", "tnm-ffffff")
+	if _, left, err := reconcile([]Network{network(0xff01)}, nil); err != nil || left != 0 {
 		t.Fatal(left, err)
 	}
 	same(t, "devices of one network", names(t), []string{"brff01", "tnm-ff01", "tnn-ff01", "vxlanff01"})
 	// What a killed daemon left is all that there is to know about it.
 	run(t, "ip link del vxlanff01; ip link del tnm-ff01")
-	if _, left, err := reconcile(nil); err != nil || left != 0 {
+	if _, left, err := reconcile(nil, nil); err != nil || left != 0 {
 		t.Fatal(left, err)
 	}
 	same(t, "devices at the end", names(t), nil)
@@ -151,13 +166,13 @@ func TestDevicesInTheWayAreNamedAndStay(t *testing.T) {
 		if state["vxlan7"].Problem != "" {
 			t.Errorf("another network: %s", state["vxlan7"].Problem)
 		}
-		if _, _, err := reconcile(nil); err != nil {
+		if _, _, err := reconcile(nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		same(t, "devices", names(t), []string{foreign.device})
 		run(t, "ip link del "+foreign.device)
 		check(t, "", n)
-		if _, _, err := reconcile(nil); err != nil {
+		if _, _, err := reconcile(nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -168,13 +183,13 @@ func TestADeviceOfSomebodyElseInTheBridgeKeepsIt(t *testing.T) {
 	check(t, "", network(0xff01))
 	run(t, "ip link add wiretap type veth peer name wirevm && ip link set wiretap master brff01")
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "wiretap").Run() })
-	if _, left, err := reconcile(nil); err != nil || left != 2 {
+	if _, left, err := reconcile(nil, nil); err != nil || left != 2 {
 		t.Fatal(left, err)
 	}
 	same(t, "devices", names(t), []string{"brff01", "vxlanff01"})
 	check(t, "", network(0xff01)) // it is used again
 	run(t, "ip link set wiretap nomaster")
-	if _, left, err := reconcile(nil); err != nil || left != 0 {
+	if _, left, err := reconcile(nil, nil); err != nil || left != 0 {
 		t.Fatal(left, err)
 	}
 	same(t, "devices at the end", names(t), nil)
@@ -190,7 +205,7 @@ func TestTheUnderlayIsFollowed(t *testing.T) {
 		t.Errorf("MTU: %s", about)
 	}
 	run(t, "ip link set wire0 down")
-	if state := check(t, "device wire0, which is to lead to the other hosts, is down", network(1)); !state["vxlan1"].Made {
+	if state := check(t, "device wire0, which is to lead to the other hosts, is down", network(1)); state["vxlan1"].Inside != "tnm-1" {
 		t.Error("the port of the switch went with the underlay")
 	}
 	run(t, "ip link del wire0")

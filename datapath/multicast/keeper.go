@@ -17,9 +17,14 @@ const Mark = 0x746d
 // Network is a multicast network as this host has it.
 type Network struct {
 	ID uint32 // VNI
-	// Device, Bridge: the names of the VXLAN device and of the Linux bridge. Inside is the end of the veth pair that the integration bridge
-	// takes as a port, Outside the one in Bridge. At most 15 bytes each.
-	Device, Bridge, Inside, Outside string
+	// Device, Bridge: the names of the VXLAN device and of the Linux bridge. Outside is the end of the veth pair that is in Bridge. At most
+	// 15 bytes each, here and below.
+	Device, Bridge, Outside string
+	// Inside are names for the end that the integration bridge takes as a port. A pair that has to be made again gets the other one:
+	// Open vSwitch 3.1 in user space goes on with a device that is gone when another one has its name.
+	Inside [2]string
+	// Taken is the name of the port that the integration bridge has now; empty: none.
+	Taken string
 	// Group is the multicast address, Port the UDP port, HopLimit that of the outer packets.
 	Group    netip.Addr
 	Port     uint16
@@ -35,8 +40,8 @@ type State map[string]Condition
 
 // Condition is that of one network.
 type Condition struct {
-	// Made: Inside is there and may be taken as a port. It stays true while a part of the rest is broken.
-	Made bool
+	// Inside is the device that may be taken as a port, also while a part of the rest is broken; empty: there is none.
+	Inside string
 	// Problem says what is missing, in words for people; empty: nothing.
 	Problem string
 }
@@ -57,11 +62,12 @@ type Keeper struct {
 	// Of the goroutine of Run.
 	idle  bool // nothing is wanted and nothing of ours is there
 	state State
+	used  map[string]string // VXLAN device → the name that Inside had last, also of networks that went: they may be back at once
 }
 
 // New makes a keeper. changed is called from the goroutine of Run with every new state, which it may keep.
 func New(log *slog.Logger, changed func(State)) *Keeper {
-	return &Keeper{log: log.With("component", "multicast"), changed: changed, wake: make(chan struct{}, 1)}
+	return &Keeper{log: log.With("component", "multicast"), changed: changed, wake: make(chan struct{}, 1), used: map[string]string{}}
 }
 
 // Set replaces what is wanted. Before the first call nothing is touched.
@@ -109,7 +115,7 @@ func (k *Keeper) Run(ctx context.Context) {
 
 // turn makes what is wanted so, tells what came of it, and whether nothing is left to do.
 func (k *Keeper) turn(wanted []Network) (done bool) {
-	state, left, err := reconcile(wanted)
+	state, left, err := reconcile(wanted, k.used)
 	if err != nil {
 		k.log.Warn("cannot look at the devices of multicast networks", "err", err)
 		return false
@@ -119,10 +125,13 @@ func (k *Keeper) turn(wanted []Network) (done bool) {
 	for _, device := range slices.Sorted(maps.Keys(state)) {
 		c, was := state[device], k.state[device]
 		done = done && c.Problem == ""
+		if c.Inside != "" {
+			k.used[device] = c.Inside
+		}
 		switch {
 		case c.Problem != "" && c.Problem != was.Problem:
 			k.log.Warn("multicast network does not work", "device", device, "why", c.Problem)
-		case c.Made && c.Problem == "" && (!was.Made || was.Problem != ""):
+		case c.Inside != "" && c.Problem == "" && (was.Inside == "" || was.Problem != ""):
 			k.log.Info("multicast network is there", "device", device)
 		}
 	}
