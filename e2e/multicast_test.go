@@ -276,3 +276,35 @@ func TestU09_U10_U11_DevicesOfMulticastNetworksOutliveDaemonsAndAreCleanedUp(t *
 	f.has(alice, "ffffff")
 	f.has(bob, "ffffff")
 }
+
+// Tunnels by VXLAN and multicast networks need different UDP ports: where they share one, it is said.
+func TestU08_T25_TunnelsAndMulticastNetworksTakeDifferentPorts(t *testing.T) {
+	t.Parallel()
+	f := newBareFleet(t, lab.Config{Name: "mcast-port", Underlay: lab.UnderlayIPv6})
+	alice, bob := f.Host("alice"), f.Host("bob")
+	for _, h := range f.Hosts() {
+		f.daemon(h, "--encap", "vxlan")
+	}
+	f.tpctl("ls add NET --type vxlan-multicast")
+	a, b := f.member(alice, "a", 0x10), f.member(bob, "b", 0x11)
+	for _, s := range []member{a, b} {
+		f.tpctl(fmt.Sprintf("lsp add NET %s %s,%s %s", s.name, s.ip4, s.ip6, s.mac))
+	}
+	wa, wb := f.plug(a), f.plug(b)
+	for _, h := range f.Hosts() {
+		f.eventuallyProblems(h.Name(), map[string]string{"switch/NET": "UDP port 4789 is also that of the tunnels of this deployment"})
+	}
+	for _, h := range f.Hosts() {
+		f.check(h.StopDaemon(f.ctx))
+		f.daemon(h, "--encap", "vxlan", "--vxlan-port", "4790")
+	}
+	for _, h := range f.Hosts() {
+		f.eventuallyProblems(h.Name(), map[string]string{})
+	}
+	ra, rb := f.routed()
+	f.reach(wa, wb.Addrs()...)
+	f.transfer(wa, wb, b.ip4, 1e6)
+	f.transfer(wb, wa, a.ip6, 1e6)
+	f.transfer(ra, rb, bobIP, 1e6)
+	f.transfer(rb, ra, aliceIP6, 1e6)
+}

@@ -49,8 +49,8 @@ configuration file (YAML, the flags' names as keys), that over the defaults.
 ` + controller.Reference()
 }
 
-// examples compiles two hosts, each with a port on a switch of its own, and a router between the switches, and
-// returns the first flow of each rule, as seen by the first host.
+// examples compiles two hosts, each with a port on a switch of its own, and a router between the switches, and a
+// multicast network, and returns the first flow of each rule, as seen by the first host.
 func examples() map[string]string {
 	e := compile.New()
 	put := func(o model.Object) { e.Set(compile.FactKey(o.Ref()), o) }
@@ -70,7 +70,11 @@ func examples() map[string]string {
 	}
 	put(&model.LogicalSwitchPort{Switch: "LS-A", Name: "lsp-free", Key: 3, MAC: model.MAC{0xf2, 1, 0, 0, 0, 9}, Type: model.PortVIF, NoPortSecurity: true,
 		IPs: []netip.Addr{netip.MustParseAddr("10.20.1.11")}})
-	for i, p := range []string{"lsp-alice", "lsp-free"} {
+	net := &model.LogicalSwitch{Name: "NET", VNI: 0xff01, Type: model.SwitchMulticast}
+	put(net)
+	put(&model.LogicalSwitchPort{Switch: "NET", Name: "lsp-net", Key: 1, MAC: model.MAC{0xf2, 1, 0, 0, 0, 10}, Type: model.PortVIF})
+	e.Set(memo.Key{Kind: compile.KindUplink, ID: net.VNI.MulticastDevice()}, compile.Uplink{OFPort: 104})
+	for i, p := range []string{"lsp-alice", "lsp-free", "lsp-net"} {
 		e.Set(memo.Key{Kind: compile.KindInterface, ID: p}, compile.Interface{OFPort: uint32(101 + i)})
 	}
 	e.Update()
