@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -438,15 +437,7 @@ func TestT54_GCRemovesWhatTheRuntimeHasForgottenAndNothingElse(t *testing.T) {
 	c.reach(far.workload(), ip, otherIP)
 	c.reach(kept.workload(), farIP)
 	// A host that lost its power: the namespaces are gone, nobody says DEL. Without a list, that is what GC removes.
-	c.on(alice, "ip netns del "+kept.ns)
-	c.eventually("the interface of the container gone", func() error {
-		_, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/netns/%s", alice.PID(), kept.ns))
-		links, _ := c.trace(alice)
-		if err == nil || strings.Count(links, "tp") > 3 {
-			return fmt.Errorf("still there: %s", links)
-		}
-		return nil
-	})
+	kept.vanish()
 	gc(c.whole("1.1.0", nil))
 	gc(c.whole("1.1.0", object{"name": "others", "cni.dev/valid-attachments": []object{}}))
 	if out, _, err := c.pluginOn(bob, "GC", c.whole("1.1.0", object{"cni.dev/attachments": []object{}})); err != nil {
@@ -469,13 +460,7 @@ func TestT53_ThePortOfAContainerThatIsGoneIsRemovedByTheNextADD(t *testing.T) {
 		p.firstPing(bobIP)
 		full := c.pod(alice)
 		full.fails("add", "pods", "no free address")
-		c.on(alice, "ip netns del "+p.ns)
-		c.eventually("the veth of a container that is gone to go", func() error {
-			if links := c.on(alice, "ip -o link show type veth"); strings.Contains(links, ": tp") {
-				return fmt.Errorf("%s", links)
-			}
-			return nil
-		})
+		p.vanish()
 	}
 	last := c.pod(alice)
 	last.add("pods")

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -313,6 +314,30 @@ func (c *cniFleet) trace(h *lab.Host) (string, error) {
 		}
 	}
 	return strings.TrimSpace(ports + " " + strings.Join(left, " ")), nil
+}
+
+// vanish takes a container's namespace away, as when its host loses power, and waits until the kernel and Open vSwitch know of the end of
+// its veth: a container is gone when both say so.
+func (p *pod) vanish() {
+	p.c.t.Helper()
+	ends := func() (names []string) {
+		for line := range strings.Lines(p.c.on(p.h, "ip -o link show type veth")) {
+			if name, _, _ := strings.Cut(strings.Fields(line)[1], "@"); strings.HasPrefix(name, "tp") {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	before := len(ends())
+	p.c.on(p.h, "ip netns del "+p.ns)
+	p.c.eventually("the veth of a container that is gone to go", func() error {
+		left := ends()
+		up := strings.Fields(p.c.on(p.h, "ovs-vsctl --bare --columns=name find Interface external_ids:tuplenet-plugin=cni link_state=up"))
+		if len(left) >= before || slices.ContainsFunc(up, func(name string) bool { return !slices.Contains(left, name) }) {
+			return fmt.Errorf("there are %v, of %d, and up are %v", left, before, up)
+		}
+		return nil
+	})
 }
 
 // everyone runs something for all pods at once.
