@@ -73,12 +73,12 @@ func TestT52_T53_T55_TheTutorialsFileWorksAsWritten(t *testing.T) {
 		if got, want := textOf(c.result(out)), fmt.Sprintf("10.20.1.%d/24 by 10.20.1.1", i+2); got != want {
 			t.Errorf("the container has %s, want %s", got, want)
 		}
-		p.firstPing(bobIP)
+		c.reach(p.workload(), bobIP)
 		if link := c.on(p.h, "ip netns exec "+p.ns+" ip -o link show eth0"); !strings.Contains(link, "mtu 1400") {
 			t.Errorf("the MTU is not that of the file: %s", link)
 		}
 	}
-	pods[1].firstPing(netip.MustParseAddr("10.20.1.2"))
+	c.reach(pods[1].workload(), netip.MustParseAddr("10.20.1.2"))
 	c.transfer(pods[0].workload(), pods[1].workload(), netip.MustParseAddr("10.20.1.3"), 5e6)
 	c.transfer(pods[0].workload(), bob, bobIP, 5e6)
 	if listing := c.tpctl("lsp show LS_A"); strings.Count(listing, "lsp-eth0-cnitool-") < 2 {
@@ -107,7 +107,7 @@ func TestT53_X12_AddressesAndMACByCapabilityAndAResultThatJqReads(t *testing.T) 
 	if mac := c.on(alice, "ip netns exec "+p.ns+" cat /sys/class/net/eth0/address"); mac != "02:42:0a:00:00:07\n" {
 		t.Errorf("the interface has the MAC %s", mac)
 	}
-	p.firstPing(bobIP, bobIP6)
+	c.reach(p.workload(), bobIP, bobIP6)
 	c.transfer(peer, p.workload(), netip.MustParseAddr("2001:db8:20:1::77"), 2e6)
 	// The same once more: the addresses are taken. One family asked for, the other given.
 	q := c.pod(alice, p.env...)
@@ -116,7 +116,7 @@ func TestT53_X12_AddressesAndMACByCapabilityAndAResultThatJqReads(t *testing.T) 
 	if got := textOf(q.add("pods")); got != "10.20.1.78/24 by 10.20.1.1, 2001:db8:20:1:f001:aff:fe14:14e/64 by 2001:db8:20:1::1" {
 		t.Errorf("asked for an IPv4 address: %s", got)
 	}
-	q.firstPing(bobIP, bobIP6)
+	c.reach(q.workload(), bobIP, bobIP6)
 	p.run("del", "pods")
 	q.run("del", "pods")
 	c.nothingLeft()
@@ -142,10 +142,10 @@ func TestT53_ASecondInterfaceOnAnotherSwitchWithTheSubnetOfThatSwitch(t *testing
 	}
 	first.run("check", "pods")
 	second.run("check", "second")
-	first.firstPing(bobIP, netip.MustParseAddr("10.20.7.1"))
+	c.reach(first.workload(), bobIP, netip.MustParseAddr("10.20.7.1"))
 	c.on(first.h, "ip netns exec "+first.ns+" ping -c 1 -W "+onePing+" -I net1 10.20.7.1")
 	second.run("del", "second")
-	first.firstPing(bobIP)
+	c.reach(first.workload(), bobIP)
 	first.run("del", "pods")
 	c.nothingLeft()
 }
@@ -168,7 +168,7 @@ func TestT53_TheMTUIsWhatFitsIntoTheTunnelAndIPv6NeedsNoIPv4(t *testing.T) {
 			if link := c.on(a.h, "ip netns exec "+a.ns+" ip -o link show eth0"); !strings.Contains(link, fmt.Sprintf("mtu %d ", u.mtu)) {
 				t.Errorf("want the MTU %d: %s", u.mtu, link)
 			}
-			a.firstPing(bobIP6, addresses(rb)[0])
+			c.reach(a.workload(), bobIP6, addresses(rb)[0])
 			c.transfer(a.workload(), b.workload(), addresses(rb)[0], 5e6)
 			payload := u.mtu - 40 - 8 // the headers of IPv6 and ICMPv6
 			c.on(a.h, fmt.Sprintf("ip netns exec %s ping -c 1 -W %s -M do -s %d %s", a.ns, onePing, payload, addresses(rb)[0]))
@@ -258,7 +258,7 @@ func TestT53_InAChainBehindAnotherPlugin(t *testing.T) {
 	if out, _, err := p.plugin("CHECK", c.whole("1.0.0", object{"subnet6": podSubnet6, "prevResult": prev})); err != nil {
 		t.Errorf("CHECK: %v: %s", err, out)
 	}
-	p.firstPing(bobIP6)
+	c.reach(p.workload(), bobIP6)
 	if out, _, err := p.plugin("DEL", c.whole("1.0.0", nil)); err != nil {
 		t.Errorf("DEL: %v: %s", err, out)
 	}

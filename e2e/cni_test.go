@@ -51,7 +51,7 @@ func TestT52_X11_X21_EveryVersionOfTheSpecificationSingleAndInALists(t *testing.
 				if got := routesOf(p); got != "10.20.1.1 2001:db8:20:1::1" || len(r.Routes) != 2 {
 					t.Errorf("default routes in the container by way of %s, in the result %v", got, r.Routes)
 				}
-				p.firstPing(bobIP, bobIP6)
+				c.reach(p.workload(), bobIP, bobIP6)
 				c.transfer(p.workload(), peer, bobIP, 2e6)
 				c.transfer(peer, p.workload(), addresses(r)[1], 2e6)
 				if v.checks {
