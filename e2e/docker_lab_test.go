@@ -173,7 +173,8 @@ func (d *docked) startEngine(h *lab.Host, args ...string) {
 // againEngine starts dockerd on a host with the data that it had.
 func (d *docked) againEngine(h *lab.Host, args ...string) {
 	d.t.Helper()
-	command := []string{"dockerd", "--data-root", filepath.Join(h.Dir(), fmt.Sprint("docker", d.run)), "--cgroup-parent", "/" + d.cgroup(),
+	// Where containerd writes its stacks if the engine, restarting it, asks for them.
+	command := []string{"TMPDIR=" + h.Dir(), "dockerd", "--data-root", filepath.Join(h.Dir(), fmt.Sprint("docker", d.run)), "--cgroup-parent", "/" + d.cgroup(),
 		"--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"}
 	_, err := h.Spawn("dockerd", append(command, args...)...)
 	d.check(err)
