@@ -44,27 +44,13 @@ func (f *Facts) Interfaces() map[string]uint32 {
 
 // SetWatched takes the complete set of ports through which other chassis are watched, by the chassis' name.
 func (f *Facts) SetWatched(ports map[string]compile.Watched) {
-	for name := range f.watched {
-		if _, ok := ports[name]; !ok {
-			f.engine.Delete(memo.Key{Kind: compile.KindWatched, ID: name})
-		}
-	}
-	for name, w := range ports {
-		f.engine.Set(memo.Key{Kind: compile.KindWatched, ID: name}, w)
-	}
+	replace(f, compile.KindWatched, f.watched, ports)
 	f.watched = ports
 }
 
 // SetUplinks takes the complete set of ways to VXLAN devices of multicast networks, by the name of the device.
 func (f *Facts) SetUplinks(uplinks map[string]compile.Uplink) {
-	for name := range f.uplinks {
-		if _, ok := uplinks[name]; !ok {
-			f.engine.Delete(memo.Key{Kind: compile.KindUplink, ID: name})
-		}
-	}
-	for name, u := range uplinks {
-		f.engine.Set(memo.Key{Kind: compile.KindUplink, ID: name}, u)
-	}
+	replace(f, compile.KindUplink, f.uplinks, uplinks)
 	f.uplinks = uplinks
 }
 

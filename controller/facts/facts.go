@@ -224,15 +224,20 @@ func (f *Facts) Node() compile.Node { return f.node }
 
 // SetInterfaces takes the complete set of local interfaces that are ready, by the name of their port.
 func (f *Facts) SetInterfaces(ifaces map[string]compile.Interface) {
-	for name := range f.ifaces {
-		if _, ok := ifaces[name]; !ok {
-			f.engine.Delete(memo.Key{Kind: compile.KindInterface, ID: name})
+	replace(f, compile.KindInterface, f.ifaces, ifaces)
+	f.ifaces = ifaces
+}
+
+// replace tells the compiler the complete set of facts of a kind, by name, in place of those that were.
+func replace[V any](f *Facts, kind string, was, now map[string]V) {
+	for name := range was {
+		if _, ok := now[name]; !ok {
+			f.engine.Delete(memo.Key{Kind: kind, ID: name})
 		}
 	}
-	for name, i := range ifaces {
-		f.engine.Set(memo.Key{Kind: compile.KindInterface, ID: name}, i)
+	for name, v := range now {
+		f.engine.Set(memo.Key{Kind: kind, ID: name}, v)
 	}
-	f.ifaces = ifaces
 }
 
 // Update compiles what changed and returns the units whose output is different.
