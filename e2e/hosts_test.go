@@ -24,7 +24,7 @@ func toldFleet(t *testing.T, name string) (*fleet, *client, *client) {
 			" --domain example.org --search a.example.org,example.org --ntp 10.20.1.123,2001:db8::123 --route 192.168.0.0/16=10.20.1.2 --lease 1h",
 		"ls add LS-B --subnet 10.20.2.0/24 --subnet 2001:db8:20:2::/64 --dhcp on --ra on --mtu 1300",
 		"lr add LR", "lr link LR LS-A 10.20.1.1/24,2001:db8:20:1::1/64", "lr link LR LS-B 10.20.2.1/24,2001:db8:20:2::1/64",
-		"lsp add LS-A lsp-a", "lsp add LS-B lsp-b",
+		"lsp add LS-A lsp-a", "lsp add LS-B lsp-b --ipv4 auto --ipv6 eui64",
 	} {
 		f.tpctl(line)
 	}
@@ -98,6 +98,28 @@ func TestG28_G18_G19_G20_U28_X15_WorkloadsConfigureThemselves(t *testing.T) {
 	}
 	for _, ip := range pa.IPs {
 		f.reach(b.Workload, ip)
+	}
+}
+
+// A network of IPv4 alone needs nothing of the other family, and says nothing in it.
+func TestG28_WorkloadsOfAnIPv4OnlyNetworkConfigureThemselves(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, lab.Config{Name: "told4"})
+	for _, line := range []string{"ls add LS-4 --subnet 10.20.4.0/24 --dhcp on", "lr add LR", "lr link LR LS-4 10.20.4.1/24", "lsp add LS-4 four-a", "lsp add LS-4 four-b"} {
+		f.tpctl(line)
+	}
+	pa, pb := f.port("LS-4", "four-a"), f.port("LS-4", "four-b")
+	a := f.asks(f.Hosts()[0], "four-a", "four-a", pa.MAC)
+	b := f.asks(f.Hosts()[1], "four-b", "four-b", pb.MAC)
+	a.expect(a.dhclient("BOUND"), map[string]string{"new_ip_address": pa.IPs[0].String(), "new_routers": "10.20.4.1"})
+	f.check(b.udhcpc(10))
+	b.expect(b.told("bound"), map[string]string{"ip": pb.IPs[0].String(), "router": "10.20.4.1"})
+	f.reach(a.Workload, pb.IPs[0])
+	f.transfer(a.Workload, b.Workload, pb.IPs[0], 1e6)
+	for _, c := range []*client{a, b} {
+		if out, err := c.Exec(f.ctx, "ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global"); err != nil || out != "" {
+			t.Errorf("%s has addresses of IPv6: %q, %v", c.Name, out, err)
+		}
 	}
 }
 
