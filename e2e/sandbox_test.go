@@ -68,3 +68,80 @@ func TestTheSandboxWithEdgesIsThereForEverybodyToPlay(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+func TestX01_X04_X07_X09_PodsOfAllHostsComeAndGoWithOneCommand(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	name := os.Getenv("TUPLENET_LAB_PREFIX") + "pods"
+	t.Cleanup(func() {
+		if err := lab.Remove(context.Background(), "", name); err != nil {
+			t.Error(err)
+		}
+	})
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := sandbox(ctx, name, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	variables := func(args ...string) { // with the environment of the seed
+		t.Helper()
+		c := exec.CommandContext(ctx, filepath.Join(bin, "tpctl"), append([]string{"sandbox", "--name", name}, args...)...)
+		c.Env = append(os.Environ(), "NPODS=2", "PODIF=hostname")
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+	}
+	reach := func(from, to string) {
+		t.Helper()
+		if err := lab.WaitFor(ctx, "an answer of "+to+" to "+from, func() error {
+			_, err := sandbox(ctx, name, "exec", from, "--", "ping", "-c", "1", "-W", "1", to)
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	here := func() string {
+		return run("exec", "bob", "--", "sh", "-c", "ip netns; ip -br link; ovs-vsctl list-ports br-int; tpctl ls show; tpctl lsp show")
+	}
+	count := func(want int) {
+		t.Helper()
+		for _, host := range []string{"alice", "bob"} {
+			if out := run("exec", host, "--", "ip", "netns"); strings.Count(out, host+"-ns") != want {
+				t.Errorf("%s has not %d pods:\n%s", host, want, out)
+			}
+		}
+	}
+	run("up")
+	before := here()
+
+	run("pods", "create", "2", "--pod-if", "eth0")
+	run("pods", "create", "3")
+	run("pods", "create", "3")
+	count(3)
+	reach("alice-ns01", "172.16.2.3")
+	reach("bob-ns03", "1000::1:172.16.1.2")
+	if out := run("exec", "bob-ns03", "--", "ip", "-br", "addr", "show", "eth0"); !strings.Contains(out, "172.16.2.3/16") {
+		t.Errorf("eth0 of the third pod of bob: %s", out)
+	}
+	run("pods", "delete")
+
+	variables("pods", "create", "--macvlan")
+	count(2)
+	if out := run("exec", "bob-ns02", "--", "ip", "-d", "link", "show", "bob-ns02"); !strings.Contains(out, "macvlan") {
+		t.Errorf("the interface of bob-ns02: %s", out)
+	}
+	reach("bob-ns02", "172.16.2.1")
+	run("pods", "del")
+	run("pods", "del")
+	if after := here(); after != before {
+		t.Errorf("left behind: before\n%s\nand after\n%s", before, after)
+	}
+	run("down")
+	if left := lab.Leftovers("", name); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

@@ -44,7 +44,7 @@ type sandbox struct {
 func newSandboxCommand(a *app) *cobra.Command {
 	s := &sandbox{app: a}
 	c := noun("sandbox", "Run hosts with a virtual network on this machine, to play with",
-		s.upCommand(), s.statusCommand(), s.execCommand(), s.restartCommand(), s.downCommand(), s.etcdCommand(), s.serveCommand())
+		s.upCommand(), s.statusCommand(), s.execCommand(), s.restartCommand(), s.podsCommand(), s.downCommand(), s.etcdCommand(), s.serveCommand())
 	c.Long = `A sandbox is a small fleet of hosts on this machine, each in namespaces of its own with its own Open vSwitch and node
 daemon, and an etcd on the first host. It runs the programs that lie beside tpctl. Nothing of the machine's own network
 is touched, and everything is gone after "tpctl sandbox down". Root is needed, and Open vSwitch must be installed.

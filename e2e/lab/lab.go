@@ -97,7 +97,7 @@ func Open(dir, name string) (*Lab, error) {
 	}
 	for _, w := range s.Workloads {
 		if h := l.Host(w.Host); h != nil {
-			l.workloads[w.Name] = &Workload{Name: w.Name, Host: h}
+			l.workloads[w.Name] = &Workload{Name: w.Name, Host: h, cfg: WorkloadConfig{pod: w.Pod}}
 		}
 	}
 	return l, nil
@@ -169,7 +169,7 @@ func (l *Lab) Workloads() []WorkloadInfo {
 	defer l.mu.Unlock()
 	var all []WorkloadInfo
 	for _, w := range l.workloads {
-		all = append(all, WorkloadInfo{Name: w.Name, Host: w.Host.name})
+		all = append(all, WorkloadInfo{Name: w.Name, Host: w.Host.name, Pod: w.cfg.pod})
 	}
 	slices.SortFunc(all, func(a, b WorkloadInfo) int {
 		if a.Name < b.Name {

@@ -41,6 +41,7 @@ type state struct {
 type WorkloadInfo struct {
 	Name string `json:"name"`
 	Host string `json:"host"`
+	Pod  bool   `json:"pod,omitempty"` // it is one of CreatePods
 }
 
 func (s *state) config(dir string) Config {

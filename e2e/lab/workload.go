@@ -17,14 +17,16 @@ import (
 // workloadMTU fits into an underlay of 1500 bytes with every encapsulation.
 const workloadMTU = 1400
 
-// WorkloadConfig describes a workload: a namespace on a host, with one interface eth0 that is a port of br-int.
+// WorkloadConfig describes a workload: a namespace on a host, with one interface that is a port of br-int.
 type WorkloadConfig struct {
 	// Name of the namespace; the host's end of the veth is called v-<name>. Default: the host's name and the lowest free
 	// number, as in vm-001-ns03, for hosts with names of at most 8 characters.
 	Name string
 	// Port is the logical port, as external_ids:iface-id; default Name.
 	Port string
-	// MAC of eth0; default: the kernel's choice.
+	// Interface is the name of the interface in the namespace; default eth0.
+	Interface string
+	// MAC of the interface; default: the kernel's choice.
 	MAC string
 	// Addrs are addresses with prefix lengths.
 	Addrs []netip.Prefix
@@ -36,6 +38,9 @@ type WorkloadConfig struct {
 	KeepOffload bool
 	// Unplugged leaves the port off br-int; see Plug.
 	Unplugged bool
+
+	pod    bool   // DeletePods takes it away
+	parent string // the interface is no veth, but a macvlan on this device of the host
 }
 
 // Workload is a namespace on a host. `ip netns exec NAME` on that host enters it.
@@ -78,6 +83,9 @@ func (h *Host) AddWorkload(ctx context.Context, c WorkloadConfig) (*Workload, er
 	if c.MTU == 0 {
 		c.MTU = workloadMTU
 	}
+	if c.Interface == "" {
+		c.Interface = PodIfEth0
+	}
 	w := &Workload{Name: c.Name, Host: h, cfg: c}
 	if _, err := h.Exec(ctx, "ip", "netns", "add", c.Name); err != nil {
 		return nil, err
@@ -88,10 +96,10 @@ func (h *Host) AddWorkload(ctx context.Context, c WorkloadConfig) (*Workload, er
 	}
 	h.lab.mu.Lock()
 	h.lab.workloads[c.Name] = w
-	h.lab.state.Workloads = append(h.lab.state.Workloads, WorkloadInfo{Name: c.Name, Host: h.name})
+	h.lab.state.Workloads = append(h.lab.state.Workloads, WorkloadInfo{Name: c.Name, Host: h.name, Pod: c.pod})
 	err := h.lab.state.write(h.lab.dir)
 	h.lab.mu.Unlock()
-	if err != nil || c.Unplugged {
+	if err != nil || c.Unplugged || c.parent != "" {
 		return w, err
 	}
 	return w, w.Plug(ctx)
@@ -132,27 +140,39 @@ func (w *Workload) configure(ctx context.Context, c WorkloadConfig) error {
 	}
 	err := w.Host.withLinks("", func(hostLinks *netlink.Handle, _ netns.NsHandle) error {
 		return w.Host.withLinks(w.Name, func(links *netlink.Handle, ns netns.NsHandle) error {
-			attrs := netlink.NewLinkAttrs()
-			attrs.Name, attrs.MTU = w.device(), c.MTU
-			v := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(ns), PeerHardwareAddr: mac, PeerMTU: uint32(c.MTU)}
-			if err := hostLinks.LinkAdd(v); err != nil {
-				return fmt.Errorf("veth: %w", err)
-			}
-			if err := errors.Join(setUp(hostLinks, w.device()), setUp(links, "lo"), configure(links, "eth0", c.Addrs)); err != nil {
+			if err := w.connect(hostLinks, ns, mac); err != nil {
 				return err
 			}
-			return addDefaultRoutes(links, c.Gateways)
+			if err := errors.Join(setUp(links, "lo"), configure(links, c.Interface, c.Addrs)); err != nil {
+				return err
+			}
+			return addDefaultRoutes(links, c.Interface, c.Gateways)
 		})
 	})
 	if err != nil || c.KeepOffload {
 		return err
 	}
-	_, err = w.Exec(ctx, "ethtool", "-K", "eth0", "tx", "off")
+	_, err = w.Exec(ctx, "ethtool", "-K", c.Interface, "tx", "off")
 	return err
 }
 
-func addDefaultRoutes(links *netlink.Handle, gateways []netip.Addr) error {
-	link, err := links.LinkByName("eth0")
+// connect makes the workload's interface.
+func (w *Workload) connect(hostLinks *netlink.Handle, ns netns.NsHandle, mac net.HardwareAddr) error {
+	c := w.cfg
+	if c.parent != "" {
+		return addMacvlan(hostLinks, ns, c, mac)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU = w.device(), c.MTU
+	v := &netlink.Veth{LinkAttrs: attrs, PeerName: c.Interface, PeerNamespace: netlink.NsFd(ns), PeerHardwareAddr: mac, PeerMTU: uint32(c.MTU)}
+	if err := hostLinks.LinkAdd(v); err != nil {
+		return fmt.Errorf("veth: %w", err)
+	}
+	return setUp(hostLinks, w.device())
+}
+
+func addDefaultRoutes(links *netlink.Handle, device string, gateways []netip.Addr) error {
+	link, err := links.LinkByName(device)
 	if err != nil {
 		return err
 	}
