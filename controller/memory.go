@@ -12,6 +12,9 @@ import (
 const (
 	// muchWork is how many changed outputs of the compiler are worth tidying up after at once.
 	muchWork = 2000
+	// busyPercent is how much garbage may gather while there is much work, in percent of what is in use: a collection costs as much as
+	// what is in use, which grows meanwhile, and what is held for that is given back afterwards.
+	busyPercent = 200
 	// tidyPause is the least time between two looks at memory.
 	tidyPause = 30 * time.Second
 	// spareMemory may lie unused, in bytes; beside an eighth of what is used.
@@ -24,6 +27,8 @@ type memory struct {
 	changed int       // outputs since the last time
 	last    time.Time // when outputs changed last
 	looked  time.Time
+	busy    bool // more garbage is allowed than usual
+	usual   int  // percent of garbage that is allowed else
 }
 
 // used notes changes of outputs.
@@ -32,12 +37,22 @@ func (m *memory) used(now time.Time, changes []memo.Change[compile.Output]) {
 		m.changed += len(changes)
 		m.last = now
 	}
+	if m.changed >= muchWork && !m.busy {
+		m.busy, m.usual = true, debug.SetGCPercent(busyPercent)
+		if m.usual < 0 || m.usual > busyPercent { // who runs the daemon allows more
+			debug.SetGCPercent(m.usual)
+		}
+	}
 }
 
 // tick gives memory back when much was done and nothing for a second, or when much lies unused.
 func (m *memory) tick(now time.Time) {
 	if now.Sub(m.last) < time.Second || m.changed < muchWork && now.Sub(m.looked) < tidyPause {
 		return
+	}
+	if m.busy {
+		m.busy = false
+		debug.SetGCPercent(m.usual)
 	}
 	if m.changed >= muchWork || unusedMemory() {
 		go debug.FreeOSMemory() // a collection that the loop need not wait for

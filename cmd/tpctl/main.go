@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"tuplenet/tpctl"
@@ -13,7 +14,13 @@ import (
 // version is set by the linker, see the Makefile.
 var version string
 
+// garbagePercent is how much garbage may gather, in percent of what is in use: a program that soon ends need not look for it.
+const garbagePercent = 300
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := tpctl.Main(ctx, tpctl.Env{
 		Args:         os.Args[1:],

@@ -122,10 +122,14 @@ func (a *Applier) markDifferences() {
 
 // rounds applies what is dirty, again and again, one round at a time, and audits the switch in between, until the session ends.
 func (a *Applier) rounds(ctx context.Context, s session) error {
+	q := quiet{sent: a.Stats().Messages}
 	for {
 		select {
 		case <-a.wake:
 		case now := <-a.cfg.Audit:
+			if !q.permits(a.Stats().Messages) {
+				continue
+			}
 			if err := a.auditTick(ctx, s, now); err != nil {
 				return err
 			}
@@ -137,6 +141,32 @@ func (a *Applier) rounds(ctx context.Context, s session) error {
 			return err
 		}
 	}
+}
+
+// quiet tells when there is time for the audit: a switch that is being sent thousands of flows has other things to do than to list
+// them. Who never rests is audited now and then all the same.
+type quiet struct {
+	sent uint64 // messages, up to the last tick
+	puts int    // ticks put off in a row
+}
+
+const (
+	// muchSent is how many messages between two ticks put the audit off.
+	muchSent = 1000
+	// mostPutOff is how many ticks in a row are put off.
+	mostPutOff = 10
+)
+
+// permits takes a tick after so many messages and tells whether it is one of the audit.
+func (q *quiet) permits(sent uint64) bool {
+	busy := sent-q.sent >= muchSent && q.puts < mostPutOff
+	q.sent = sent
+	if busy {
+		q.puts++
+	} else {
+		q.puts = 0
+	}
+	return !busy
 }
 
 // round sends a plan and reports. What was refused may leave something to do at once, like the deletion of the flow whose place
