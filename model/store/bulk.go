@@ -143,7 +143,7 @@ func (a *Addition) commit(ctx context.Context, opts []Option) (int64, error) {
 		return 0, err
 	}
 	rev, _, err := s.commit(ctx, change{
-		what: fmt.Sprintf("add %d objects", len(a.made)), guards: guards, ops: ops, options: collect(opts), key: s.keys.object(a.made[0].Ref()),
+		hopeful: true, what: fmt.Sprintf("add %d objects", len(a.made)), guards: guards, ops: ops, options: collect(opts), key: s.keys.object(a.made[0].Ref()),
 		done: func(kv *mvccpb.KeyValue) (int, bool) { return 0, bytes.Equal(value, kv.GetValue()) },
 	})
 	return rev, err

@@ -42,6 +42,8 @@ type change struct {
 	choices []choice
 	options options
 	nodes   bool // it changes chassis or bindings
+	// hopeful: it hardly ever fails, so nothing is read in the same step to explain why; if it does fail, it is tried again with that.
+	hopeful bool
 	// key and done recognise a change that was carried out though its answer was lost: done is given what is at key
 	// and tells which choice it is.
 	key  string
@@ -96,12 +98,18 @@ func (s *Store) commit(ctx context.Context, ch change) (rev int64, taken int, er
 		switch {
 		case errors.Is(err, errStaleMeta):
 			continue
+		case errors.Is(err, errHopeful):
+			ch.hopeful = false
+			continue
 		case err != nil && !errors.Is(err, errTaken) && !errors.Is(err, errRaced):
 			s.endWait(ch.options.waiter)
 		}
 		return rev, taken, err
 	}
 }
+
+// errHopeful says that a hopeful change failed.
+var errHopeful = errors.New("it has to be tried again to find out why it fails")
 
 // errStaleMeta says that the record of the schema version is not the one that was read.
 var errStaleMeta = errors.New("the schema version was written meanwhile")
@@ -138,7 +146,11 @@ func (s *Store) try(ctx context.Context, ch change, meta *metaRecord) (rev int64
 	maybeDone := false
 	err = s.call(ctx, ch.what, func(ctx context.Context, c *clientv3.Client, lost bool) (err error) {
 		maybeDone = lost
-		resp, err = c.Txn(ctx).If(cmps...).Then(ops...).Else(reads...).Commit()
+		txn := c.Txn(ctx).If(cmps...).Then(ops...)
+		if !ch.hopeful || lost {
+			txn = txn.Else(reads...)
+		}
+		resp, err = txn.Commit()
 		return err
 	})
 	if err != nil {
@@ -147,6 +159,9 @@ func (s *Store) try(ctx context.Context, ch change, meta *metaRecord) (rev int64
 	if resp.Succeeded {
 		s.rememberMeta(meta, metaOps)
 		return ch.took(resp)
+	}
+	if ch.hopeful && !maybeDone {
+		return 0, 0, errHopeful
 	}
 	return ch.failed(resp, meta, maybeDone)
 }
