@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,12 +56,13 @@ func (f *fleet) port(ls, name string) portView {
 func TestG28_G18_G19_G20_U28_X15_WorkloadsConfigureThemselves(t *testing.T) {
 	t.Parallel()
 	f, a, b := toldFleet(t, "told")
+	mtu := strconv.Itoa(tunnelMTU(f.Hosts()[0].Addrs()[0]))
 	pa, pb := f.port("LS-A", "lsp-a"), f.port("LS-B", "lsp-b")
 
 	a.expect(a.dhclient("BOUND"), map[string]string{
 		"new_ip_address": pa.IPs[0].String(), "new_subnet_mask": "255.255.255.0", "new_broadcast_address": "10.20.1.255", "new_routers": "10.20.1.1",
 		"new_domain_name_servers": "10.20.1.53", "new_domain_name": "example.org", "new_domain_search": "a.example.org. example.org.",
-		"new_host_name": "lsp-a", "new_interface_mtu": "1438", "new_ntp_servers": "10.20.1.123", "new_dhcp_lease_time": "3600",
+		"new_host_name": "lsp-a", "new_interface_mtu": mtu, "new_ntp_servers": "10.20.1.123", "new_dhcp_lease_time": "3600",
 		"new_rfc3442_classless_static_routes": "16 192 168 10 20 1 2 0 10 20 1 1", "new_dhcp_server_identifier": "10.20.1.1",
 	})
 	f.check(b.udhcpc(10))
@@ -83,7 +85,7 @@ func TestG28_G18_G19_G20_U28_X15_WorkloadsConfigureThemselves(t *testing.T) {
 	}
 	advertised := a.rdisc6()
 	a.contains(advertised, "Stateful address conf. : No", "Stateful other conf. : Yes", "Router lifetime : 9000", "Prefix : 2001:db8:20:1::/64",
-		"Autonomous address conf.: Yes", "Recursive DNS server : 2001:db8::53", "DNS search list : a.example.org example.org", "MTU : 1438 bytes")
+		"Autonomous address conf.: Yes", "Recursive DNS server : 2001:db8::53", "DNS search list : a.example.org example.org", "MTU : "+mtu+" bytes")
 	routers := regexp.MustCompile(`from fe80:\S+`).FindAllString(advertised, -1)
 	if slices.Sort(routers); len(slices.Compact(routers)) != 1 { // which may advertise unasked meanwhile
 		t.Errorf("not one router: %s", advertised)

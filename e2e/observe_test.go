@@ -108,9 +108,13 @@ func TestT68_WhatOthersChangeIsHealedAndNamed(t *testing.T) {
 	f.reach(a, bobIP, bobIP6)
 
 	already := len(f.auditPasses(alice).Last)
-	f.on(alice, "ovs-vsctl del-port tuplenet-gnv")
+	tunnel := "tuplenet-gnv"
+	if vxlan() {
+		tunnel = "tuplenet-vxl"
+	}
+	f.on(alice, "ovs-vsctl del-port "+tunnel)
 	f.eventually("the tunnel port", func() error {
-		if got := texts(ask[model.NodeAudit](f, alice, "audit"), already); len(got) != 1 || got[0] != "healed port tuplenet-gnv" {
+		if got := texts(ask[model.NodeAudit](f, alice, "audit"), already); len(got) != 1 || got[0] != "healed port "+tunnel {
 			return fmt.Errorf("found %q", got)
 		}
 		return nil

@@ -12,10 +12,10 @@ cells=${*:-geneve-v4 geneve-v6 vxlan-v4 vxlan-v6}
 # traces goes by way of another edge) need flags in the tunnel header,
 # which VXLAN has not.
 # TestT25_WhatNeedsFlagsIsLeftOutAndSaid has what happens instead.
-flags='TestT28_WithoutTheDaemonFirstPacketsGoByAnEdge|TestT29_AnEdgeThatCannotReachAHostSendsByWayOfTheOther|TestT38_T42_AWorkloadWithAddressesAtTwoEdges|TestT61'
-# Docker's store of old is told IPv4 addresses of hosts; the untunneled leaves through the IPv4 stack of one (TestT57_C04_UntunnelWithIPv6
-# has a dual one), also in a round of all traces.
-ipv4='TestT46_|TestT57_C04_UntunnelLeaves|TestT61_Traces'
+flags='TestT28_WithoutTheDaemonFirstPacketsGoByAnEdge|TestT29_AnEdgeThatCannotReachAHostSendsByWayOfTheOther|TestT38_T42_AWorkloadWithAddressesAtTwoEdges|TestT61|TestT28_TracesFollowFirstPackets'
+# Docker's store of old is told IPv4 addresses of hosts; ports are published at those of one; the untunneled leaves through the
+# IPv4 stack of one (TestT57_C04_UntunnelWithIPv6 has a dual one), also in a round of all traces.
+ipv4='TestT46_|TestT53_PublishedPorts|TestT57_C04_UntunnelLeaves|TestT61_Traces'
 
 rc=0
 for cell in $cells; do
