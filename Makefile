@@ -72,6 +72,9 @@ bench-go: ## the benchmarks of all packages, without labs (PROFILE=DIR: profiles
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	if [ -n '$(PROFILE)' ]; then $(GO) test -run '^$$' -bench Full -cpuprofile '$(PROFILE)/compile-cpu.prof' -memprofile '$(PROFILE)/compile-heap.prof' -o '$(PROFILE)/bench.test' ./bench; fi
 
+soak: deps build ## random edits and faults under pings, for SOAK=20m, from SOAK_SEED if given (root)
+	SOAK='$(or $(SOAK),20m)' TUPLENET_BIN='$(CURDIR)/bin' $(GO) test -tags 'integration soak' -count=1 -timeout 0 -run '^TestSoak$$' -v ./e2e
+
 docker-plugin: ## make bin/docker-plugin, for `docker plugin create`: the way into a swarm
 	VERSION='$(VERSION)' scripts/docker-plugin.sh bin/docker-plugin
 

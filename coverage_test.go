@@ -17,7 +17,7 @@ const claims = "docs/design/coverage.txt"
 
 var (
 	testName = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
-	leading  = regexp.MustCompile(`^[-_]?([TUXCG]\d\d)`)
+	leading  = regexp.MustCompile(`^[-_]?([TUXCGP]\d\d)`)
 )
 
 // identifiers are those that a name begins with, as in T24_X14_….

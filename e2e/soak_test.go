@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ type soak struct {
 	rnd    *rand.Rand
 	began  time.Time
 	steps  []string // what was done, in order
-	judged int      // rounds in which losses count
+	judged int      // rounds in which every loss counted
 	world  soakWorld
 	steady []*lab.Workload // on each host one
 	roam   [roamers]*lab.Workload
@@ -60,7 +61,10 @@ func TestSoak(t *testing.T) {
 	s.auditsFoundNothing()
 	s.nothingLeaked(before)
 	s.recomputed(s.Hosts())
-	t.Logf("%d rounds, %d of them judged strictly, %d steps, seed %d", rounds, s.judged, len(s.steps), s.seed)
+	t.Logf("%d rounds, %d of them without an excuse, %d steps, seed %d", rounds, s.judged, len(s.steps), s.seed)
+	if 2*s.judged < rounds {
+		t.Errorf("only %d of %d rounds were judged without excuses: this machine is too busy to say anything", s.judged, rounds)
+	}
 }
 
 func newSoak(t *testing.T, length time.Duration) *soak {
@@ -190,30 +194,42 @@ func (s *soak) startPings() *soakPings {
 
 const soakInterval = 20 * time.Millisecond
 
-// judge fails the test if a ping between steady workloads was lost, unless hosts lost pings among themselves, too: then the
-// machine had no time for its switches, and the round says nothing.
+// held is how far from a ping that hosts lost among themselves the loss of another one may be the machine's, too.
+const held = time.Second
+
+// judge fails the test if a ping between steady workloads was lost, unless hosts lost pings among themselves at the same time: then
+// the machine had no time for its switches.
 func (p *soakPings) judge() {
 	p.s.t.Helper()
-	lost := func(pings []*lab.Pinger) (out []string) {
-		for _, ping := range pings {
-			r, err := ping.Stop()
-			p.s.check(err)
-			if r.Lost() > 0 {
-				out = append(out, fmt.Sprintf("%v, longest gap %v at %.3f s", r, r.Gap, r.Since.Sub(p.s.began).Seconds()))
+	var busy []time.Time // when hosts lost pings
+	for _, ping := range p.bare {
+		r, err := ping.Stop()
+		p.s.check(err)
+		busy = append(busy, r.After...)
+	}
+	excused := 0
+	var lost []string
+	for _, ping := range p.steady {
+		r, err := ping.Stop()
+		p.s.check(err)
+		for i, at := range r.After {
+			if slices.ContainsFunc(busy, func(b time.Time) bool { return at.Sub(b).Abs() <= held }) {
+				excused++
+				continue
 			}
+			lost = append(lost, fmt.Sprintf("%v, number %d after %.3f s", r, r.Missing[i], at.Sub(p.s.began).Seconds()))
 		}
-		return out
 	}
-	ours, bare := lost(p.steady), lost(p.bare)
 	from := p.began.Sub(p.s.began).Seconds()
-	switch {
-	case len(bare) > 0:
-		p.s.t.Logf("the round from %.3f s is not judged, the hosts themselves lost pings: %v; steady workloads: %v", from, bare, ours)
-	case len(ours) > 0:
-		p.s.t.Fatalf("in the round from %.3f s pings between ports that no step touched were lost:\n%s", from, strings.Join(ours, "\n"))
-	default:
-		p.s.judged++
+	if len(lost) > 0 {
+		p.s.t.Fatalf("in the round from %.3f s %d pings between ports that no step touched were lost (hosts lost %d among themselves):\n%s",
+			from, len(lost), len(busy), strings.Join(lost[:min(len(lost), 20)], "\n"))
 	}
+	if len(busy) == 0 {
+		p.s.judged++
+		return
+	}
+	p.s.t.Logf("in the round from %.3f s the hosts themselves lost %d pings; %d between steady workloads within %v of those do not count", from, len(busy), excused, held)
 }
 
 func roamer(i int) string       { return fmt.Sprintf("roam%d", i) }

@@ -18,8 +18,9 @@ import (
 // PingReport is what came of a series of pings.
 type PingReport struct {
 	Sent, Received int
-	// Missing are the sequence numbers, from 1, that got no answer.
+	// Missing are the sequence numbers, from 1, that got no answer; After is for each when the last answer before it came.
 	Missing []int
+	After   []time.Time
 	// TTL of the first reply.
 	TTL int
 	// RTT of every reply, in order of arrival.
@@ -50,7 +51,7 @@ type Pinger struct {
 
 	// Written by the reader until done is closed.
 	report   PingReport
-	seen     map[int]bool
+	seen     map[int]time.Time // when the answers came
 	last     time.Time
 	first    chan struct{} // closed at the first reply
 	complete bool          // ping's own summary was read
@@ -99,7 +100,7 @@ func (h *Host) startPing(ctx context.Context, from string, args []string, interv
 	}
 	p := &Pinger{
 		cmd: cmd, what: fmt.Sprintf("ping from %s to %s", from, dst),
-		done: make(chan struct{}), seen: map[int]bool{}, first: make(chan struct{}), fresh: make(chan struct{}, 1),
+		done: make(chan struct{}), seen: map[int]time.Time{}, first: make(chan struct{}), fresh: make(chan struct{}, 1),
 		hasty: int(hastyTime / interval),
 	}
 	go p.read(out)
@@ -129,10 +130,10 @@ func (p *Pinger) line(line string) {
 		return
 	}
 	seq, _ := strconv.Atoi(m[1])
-	if p.seen[seq] {
+	if p.answered(seq) {
 		return // a duplicate
 	}
-	p.seen[seq] = true
+	now := time.Now()
 	p.report.Received++
 	if ms, err := strconv.ParseFloat(m[3], 64); err == nil {
 		p.report.RTT = append(p.report.RTT, time.Duration(ms*float64(time.Millisecond)))
@@ -140,7 +141,7 @@ func (p *Pinger) line(line string) {
 	if t := pingTime.FindStringSubmatch(line); t != nil {
 		sec, _ := strconv.ParseInt(t[1], 10, 64)
 		usec, _ := strconv.ParseInt((t[2] + "000000")[:6], 10, 64)
-		now := time.Unix(sec, usec*1000)
+		now = time.Unix(sec, usec*1000)
 		if !p.last.IsZero() {
 			if gap := now.Sub(p.last); gap > p.report.Gap {
 				p.report.Gap, p.report.Since = gap, p.last
@@ -148,6 +149,7 @@ func (p *Pinger) line(line string) {
 		}
 		p.last = now
 	}
+	p.seen[seq] = now
 	select {
 	case p.fresh <- struct{}{}:
 	default:
@@ -156,6 +158,11 @@ func (p *Pinger) line(line string) {
 		p.report.TTL, _ = strconv.Atoi(m[2])
 		close(p.first)
 	}
+}
+
+func (p *Pinger) answered(seq int) bool {
+	_, ok := p.seen[seq]
+	return ok
 }
 
 // Answered waits for the first reply.
@@ -200,18 +207,21 @@ func (p *Pinger) Wait() (PingReport, error) {
 	}
 	if p.report.Received > 0 && p.report.Sent > 0 && !p.cutOff {
 		underWay := 0
-		for !p.seen[p.report.Sent-underWay] {
+		for !p.answered(p.report.Sent - underWay) {
 			underWay++
 		}
 		p.cutOff = underWay <= p.hasty
 	}
-	for p.cutOff && p.report.Sent > 0 && !p.seen[p.report.Sent] {
+	for p.cutOff && p.report.Sent > 0 && !p.answered(p.report.Sent) {
 		p.report.Sent--
 	}
+	var last time.Time
 	for seq := 1; seq <= p.report.Sent; seq++ {
-		if !p.seen[seq] {
-			p.report.Missing = append(p.report.Missing, seq)
+		if at, ok := p.seen[seq]; ok {
+			last = at
+			continue
 		}
+		p.report.Missing, p.report.After = append(p.report.Missing, seq), append(p.report.After, last)
 	}
 	return p.report, nil
 }

@@ -209,9 +209,24 @@ func (w *Workload) OFPort(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// Remove unplugs the workload and deletes its namespace.
+// unlink deletes the veth. It would go with the namespace, but the kernel takes those down when it has time.
+func (w *Workload) unlink() error {
+	return w.Host.withLinks("", func(links *netlink.Handle, _ netns.NsHandle) error {
+		veth, err := links.LinkByName(w.device())
+		if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return links.LinkDel(veth)
+	})
+}
+
+// Remove unplugs the workload and deletes its veth and its namespace.
 func (w *Workload) Remove(ctx context.Context) error {
 	_, err := w.Host.Vsctl(ctx, "--if-exists", "del-port", w.device())
+	err = errors.Join(err, w.unlink())
 	_, delErr := w.Host.Exec(ctx, "ip", "netns", "del", w.Name)
 	l := w.Host.lab
 	l.mu.Lock()
