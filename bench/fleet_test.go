@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,9 +44,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	switch {
-	case os.Getenv(fleetNodes) != "":
-		runNodes(strings.Fields(os.Getenv(fleetNodes)))
+	switch args := strings.Fields(os.Getenv(fleetNodes)); {
+	case len(args) > 0:
+		runNodes(args)
 	case os.Getenv(fleetEtcd) != "":
 		runEtcd(os.Getenv(fleetEtcd))
 	default:
@@ -52,7 +54,27 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// runEtcd serves until its input ends.
+// profiled takes a profile of this process if TUPLENET_BENCH_PROFILE names a folder, until what it returns is called.
+func profiled(name string) (end func()) {
+	dir := env("PROFILE", "")
+	if dir == "" {
+		return func() {}
+	}
+	f, err := os.Create(filepath.Join(dir, name+"-cpu.prof"))
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}
+}
+
+// runEtcd serves until its input ends; a line before that tells that the nodes are in sync.
 func runEtcd(dir string) {
 	e, err := store.StartEmbedded(dir, "http://127.0.0.1:0", nil)
 	if err != nil {
@@ -60,7 +82,11 @@ func runEtcd(dir string) {
 		os.Exit(1)
 	}
 	fmt.Println(strings.Join(e.Endpoints(), ","))
-	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	in := bufio.NewReader(os.Stdin)
+	_, _ = in.ReadString('\n') // all nodes are in sync
+	end := profiled("fleet-etcd")
+	_, _ = in.ReadString('\n')
+	end()
 	e.Close()
 }
 
@@ -126,6 +152,7 @@ func timed(name string) (at time.Time, half int, ok bool) {
 
 func (n *simulated) run() {
 	for range n.wake {
+		begun := time.Now()
 		n.mu.Lock()
 		batch := n.pending
 		n.pending = nil
@@ -157,7 +184,32 @@ func (n *simulated) run() {
 				n.measured[half].add(now.Sub(at))
 			}
 		}
+		time.Sleep(min(2*now.Sub(begun), 100*time.Millisecond)) // the daemon's pace
 	}
+}
+
+// decoded are objects by their keys, as they were written last: the nodes of a process read each once. Real nodes are alone in theirs.
+type decoded struct {
+	mu      sync.Mutex
+	objects map[model.Ref]read
+}
+
+type read struct {
+	revision int64
+	object   model.Object
+	err      error
+}
+
+func (d *decoded) decode(ref model.Ref, value []byte, revision int64) (model.Object, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r, ok := d.objects[ref]
+	if !ok || r.revision != revision {
+		r = read{revision: revision}
+		r.object, r.err = model.Decode(ref, value)
+		d.objects[ref] = r
+	}
+	return r.object, r.err
 }
 
 // runNodes is a process of the fleet: it prints "synced" when all its nodes have the state, and for each line on its input a
@@ -167,15 +219,17 @@ func runNodes(args []string) {
 	count, _ := strconv.Atoi(args[2])
 	var synced atomic.Int64
 	measured := new([2]delays)
+	shared := &decoded{objects: map[model.Ref]read{}}
+	onDemand := setting("ONDEMAND", 1) != 0
 	for i := range count {
-		st, err := store.Open(store.Config{Endpoints: []string{args[0]}, DialTimeout: time.Minute})
+		st, err := store.Open(store.Config{Endpoints: []string{args[0]}, DialTimeout: time.Minute, Decode: shared.decode})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		n := &simulated{wake: make(chan struct{}, 1), facts: facts.New(), flows: map[string]int{}, measured: measured, synced: &synced}
 		name := fmt.Sprintf("hv%d", first+i)
-		n.facts.SetNode(compile.Node{Chassis: name, IPs: []netip.Addr{chassisIP(first + i)}, TunnelPort: 1, TunnelMTU: 1438})
+		n.facts.SetNode(compile.Node{Chassis: name, IPs: []netip.Addr{chassisIP(first + i)}, TunnelPort: 1, TunnelMTU: 1438, OnDemand: onDemand})
 		n.facts.SetInterfaces(map[string]compile.Interface{fmt.Sprintf("local%d", (first+i)%fleetPorts): {OFPort: 10}})
 		go n.run()
 		go func() { _ = st.Follow(context.Background(), n.deliver) }()
@@ -184,17 +238,19 @@ func runNodes(args []string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	fmt.Println("synced")
+	defer profiled("fleet-nodes-" + args[1])()
 	in := bufio.NewReader(os.Stdin)
 	for {
 		if _, err := in.ReadString('\n'); err != nil {
 			return
 		}
-		b, _ := json.Marshal(measured)
+		var since [2]delays
 		for h := range measured {
 			for i := range measured[h] {
-				atomic.StoreInt64(&measured[h][i], 0)
+				since[h][i] = atomic.SwapInt64(&measured[h][i], 0)
 			}
 		}
+		b, _ := json.Marshal(since)
 		fmt.Println(string(b))
 	}
 }
@@ -228,8 +284,9 @@ func spawn(t *testing.T, env string) *child {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		in.Close()
-		_ = cmd.Process.Kill()
+		in.Close() // it ends, and writes its profile if there is to be one
+		kill := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		defer kill.Stop()
 		_ = cmd.Wait()
 	})
 	return &child{cmd, in, bufio.NewReader(out)}
@@ -273,6 +330,7 @@ func newFleet(t *testing.T, r *record, nodes int) *fleet {
 			t.Fatal(got)
 		}
 	}
+	fmt.Fprintln(f.etcd.in)
 	now, _ := memory(f.etcd.cmd.Process.Pid)
 	sum := 0.0
 	for _, n := range f.nodes {

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 )
 
 // Claims are the things that only one object may have, as text: the object's VNI or id (vni/00ff01), its name among all
@@ -26,7 +27,7 @@ func Claims(o Object) []string {
 		return []string{ClaimVNI(o.ID)}
 	case *LogicalSwitchPort:
 		in := Ref{Kind: KindSwitch, Name: o.Switch}
-		out := []string{ClaimPort(o.Name), ClaimKey(in, o.Key)}
+		out := append(make([]string, 0, 3+len(o.IPs)), ClaimPort(o.Name), ClaimKey(in, o.Key))
 		if !o.MAC.IsZero() {
 			out = append(out, ClaimMAC(in, o.MAC))
 		}
@@ -69,13 +70,16 @@ func OutPortClaims(router, port string) string {
 func ClaimVNI(v VNI) string { return fmt.Sprintf("vni/%06x", uint32(v)) }
 
 // ClaimKey is the claim of a port key in a switch or router; claims of keys sort as the numbers do.
-func ClaimKey(in Ref, k PortKey) string { return fmt.Sprintf("key/%s/%05d", in, uint16(k)) }
+func ClaimKey(in Ref, k PortKey) string {
+	digits := strconv.Itoa(int(uint16(k)))
+	return "key/" + in.String() + "/" + "00000"[len(digits):] + digits
+}
 
 // ClaimIP is the claim of an address in a switch or router.
-func ClaimIP(in Ref, ip netip.Addr) string { return fmt.Sprintf("ip/%s/%s", in, ip) }
+func ClaimIP(in Ref, ip netip.Addr) string { return "ip/" + in.String() + "/" + ip.String() }
 
 // ClaimMAC is the claim of a MAC in a switch or router.
-func ClaimMAC(in Ref, m MAC) string { return fmt.Sprintf("mac/%s/%s", in, m) }
+func ClaimMAC(in Ref, m MAC) string { return "mac/" + in.String() + "/" + m.String() }
 
 // ClaimPort is the claim of the name of a port of a switch or router.
 func ClaimPort(name string) string { return "port/" + name }

@@ -32,7 +32,15 @@ func ParseMAC(text string) (MAC, error) {
 
 // String is the canonical text: lower case, separated by ":".
 func (m MAC) String() string {
-	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+	const digits = "0123456789abcdef"
+	text := make([]byte, 0, 17)
+	for i, b := range m {
+		if i > 0 {
+			text = append(text, ':')
+		}
+		text = append(text, digits[b>>4], digits[b&15])
+	}
+	return string(text)
 }
 
 // MarshalText writes the canonical text.

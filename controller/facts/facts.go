@@ -113,11 +113,14 @@ func (f *Facts) replace(ref model.Ref, object model.Object, rev int64, touched m
 	e := &entry{ref: ref, object: object, rev: rev, claims: model.Claims(object)}
 	f.objects[ref] = e
 	f.needs.add(e)
+	contested := false // else there is nothing to settle
 	for _, c := range e.claims {
 		f.claims[c] = append(f.claims[c], e)
-		touched[c] = true
+		if len(f.claims[c]) > 1 {
+			contested, touched[c] = true, true
+		}
 	}
-	if len(e.claims) == 0 || old != nil && old.live {
+	if !contested || old != nil && old.live {
 		e.live = true
 		f.engine.Set(compile.FactKey(ref), object)
 	}
@@ -129,8 +132,9 @@ func (f *Facts) release(e *entry, touched map[string]bool) {
 		f.claims[c] = slices.DeleteFunc(f.claims[c], func(o *entry) bool { return o == e })
 		if len(f.claims[c]) == 0 {
 			delete(f.claims, c)
+		} else {
+			touched[c] = true
 		}
-		touched[c] = true
 	}
 	f.needs.remove(e)
 	delete(f.objects, e.ref)

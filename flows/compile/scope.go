@@ -201,9 +201,12 @@ type place struct {
 // placeOf finds a port. A port with an interface here is here unless another chassis holds the binding: the newest
 // claim wins, and the binding is what the newest claimant wrote.
 func placeOf(r memo.Reader, p *model.LogicalSwitchPort) place {
-	b := get[*model.Binding](r, string(model.KindBinding), p.Name)
-	node := getNode(r)
-	if b != nil && b.Chassis != node.Chassis {
+	return placeSeenBy(r, getNode(r).Chassis, p)
+}
+
+// placeSeenBy is placeOf with the name of the own chassis.
+func placeSeenBy(r memo.Reader, own string, p *model.LogicalSwitchPort) place {
+	if b := get[*model.Binding](r, string(model.KindBinding), p.Name); b != nil && b.Chassis != own {
 		return place{Chassis: b.Chassis}
 	}
 	if i := get[Interface](r, KindInterface, p.Name); i.OFPort != 0 {
@@ -253,12 +256,13 @@ func computePart(r memo.Reader, part string) any { return membersAmong(r, r.List
 func membersAmong(r memo.Reader, ports []memo.Key) members {
 	m := members{}
 	chassis := map[string]bool{}
+	own := getNode(r).Chassis
 	for _, k := range ports {
 		p := getPort(r, k.ID)
 		if p.Type == model.PortRouter {
 			continue
 		}
-		switch pl := placeOf(r, p); {
+		switch pl := placeSeenBy(r, own, p); {
 		case pl.Here:
 			m.Local = append(m.Local, p.Key)
 		case pl.Chassis != "":

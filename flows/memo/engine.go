@@ -12,6 +12,7 @@ import (
 type Engine[O any] struct {
 	core
 	features []*feature[O]
+	order    map[string]int // positions of features by name
 	equal    func(a, b O) bool
 	left     []*unit[O] // units that were let go in this round
 }
@@ -35,7 +36,7 @@ func deepEqual(a, b any) bool { return reflect.DeepEqual(a, b) }
 
 // New makes an engine without facts. Nothing is computed before the first Update.
 func New[O any](cfg Config[O]) *Engine[O] {
-	e := &Engine[O]{core: newCore(), equal: cfg.EqualOutput}
+	e := &Engine[O]{core: newCore(), order: map[string]int{}, equal: cfg.EqualOutput}
 	e.equalFact = cfg.EqualFact
 	if e.equalFact == nil {
 		e.equalFact = deepEqual
@@ -51,6 +52,7 @@ func New[O any](cfg Config[O]) *Engine[O] {
 		}
 		n := e.add(&node{key: Key{f.Name, "roots"}, kind: rootsNode, feature: int32(i)})
 		e.features = append(e.features, &feature[O]{Feature: f, roots: n, groups: map[string]*node{}, units: map[string]*unit[O]{}})
+		e.order[f.Name] = i
 		e.markDirty(n)
 	}
 	return e
@@ -127,13 +129,9 @@ func (e *Engine[O]) finish() []Change[O] {
 	e.collect()
 	e.floor = 0
 	e.busy = false
-	order := make(map[string]int, len(e.features))
-	for i, f := range e.features {
-		order[f.Name] = i
-	}
 	slices.SortFunc(changes, func(a, b Change[O]) int {
 		if a.Unit.Feature != b.Unit.Feature {
-			return order[a.Unit.Feature] - order[b.Unit.Feature]
+			return e.order[a.Unit.Feature] - e.order[b.Unit.Feature]
 		}
 		return strings.Compare(a.Unit.ID, b.Unit.ID)
 	})

@@ -64,7 +64,7 @@ func (s *Store) decode(kv *mvccpb.KeyValue) Change {
 	ref, err := s.keys.ref(string(kv.Key))
 	c := Change{Ref: ref, Revision: kv.ModRevision}
 	if err == nil {
-		c.Object, err = model.Decode(ref, kv.Value)
+		c.Object, err = s.cfg.Decode(ref, kv.Value, kv.ModRevision)
 	}
 	if err != nil {
 		c.Object, c.Problem = nil, err.Error()

@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"tuplenet/model"
 )
 
 // Config tells where the store is and how to reach it.
@@ -38,6 +40,9 @@ type Config struct {
 	AllowStoreReset bool
 	// Logger gets what Follow and leases have to say; nil: nothing is logged.
 	Logger *slog.Logger
+	// Decode reads the object that was written under ref at a revision; nil: model.Decode. Whoever has many clients in one process may
+	// give them the same object, since objects are never changed.
+	Decode func(ref model.Ref, value []byte, revision int64) (model.Object, error)
 }
 
 const (
@@ -81,6 +86,9 @@ func Open(cfg Config) (*Store, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Decode == nil {
+		cfg.Decode = func(ref model.Ref, value []byte, _ int64) (model.Object, error) { return model.Decode(ref, value) }
 	}
 	if (cfg.User == "") != (cfg.Password == "") {
 		return nil, errors.New("for the store, a user and a password are given together or not at all")
