@@ -49,10 +49,10 @@ func TestSoak(t *testing.T) {
 	flows := s.switches()
 	before := s.usage()
 	end := time.Now().Add(length)
-	rounds := 0
-	for ; rounds == 0 || time.Now().Before(end); rounds++ {
+	rounds := 1
+	for ; rounds == 1 || time.Now().Before(end); rounds++ {
 		s.round()
-		if rounds%checkEvery == checkEvery-1 {
+		if rounds%checkEvery == 0 {
 			s.recomputed(s.Hosts()[1:])
 		}
 	}
