@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"bufio"
 	"fmt"
 	"net/netip"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Networks that both sides use beyond the switches. The outside is that of the lab.
@@ -30,11 +33,14 @@ func outsideNAT(k int) netip.Addr { return netip.AddrFrom4([4]byte{192, 168, 1, 
 func routed(k int) string { return fmt.Sprintf("172.31.%d.0/24", k) }
 
 // ours is tuplenet in a lab.
-type ours struct{ *world }
+type ours struct {
+	*world
+	client *batch // the client that stays
+}
 
 func newOurs(t *testing.T, name string, edges ...string) *ours {
 	t.Helper()
-	o := &ours{newWorld(t, name+"t", edges...)}
+	o := &ours{world: newWorld(t, name+"t", edges...)}
 	o.makeBridges()
 	return o
 }
@@ -59,6 +65,7 @@ func (o *ours) start(hosts ...int) {
 	}
 	o.tpctl("ls", "add", "warm", "--wait=20s")
 	o.tpctl("ls", "del", "warm")
+	o.client = o.startBatch()
 }
 
 func (o *ours) join(host int) { o.t.Helper(); o.check(o.Hosts()[host].SpawnDaemon(daemonEnv...)) }
@@ -72,18 +79,18 @@ func (o *ours) write(n network) {
 
 func (o *ours) addPort(sw int, name string, ip netip.Addr) {
 	o.t.Helper()
-	o.tpctl("lsp", "add", switchName(sw), name, ip.String())
+	o.client.do("lsp add " + switchName(sw) + " " + name + " " + ip.String())
 }
 
 func (o *ours) delPort(sw int, name string) {
 	o.t.Helper()
-	o.tpctl("lsp", "del", switchName(sw), name)
+	o.client.do("lsp del " + switchName(sw) + " " + name)
 }
 
 func (o *ours) settled() {
 	o.t.Helper()
-	o.tpctl("ls", "add", "settled", "--wait=120s")
-	o.tpctl("ls", "del", "settled", "--wait=120s")
+	o.client.do("ls add settled", "ls del settled", "wait 120s")
+	o.client.applied()
 }
 
 // gateways is described at side: routers pinned to the hosts, as in the tutorial. All are used at once.
@@ -110,7 +117,11 @@ func (o *ours) gateways(hosts ...int) {
 }
 
 func (o *ours) changes() map[string]change {
-	do := func(args ...string) { o.t.Helper(); o.tpctl(append(args, "--wait=60s")...) }
+	do := func(args ...string) {
+		o.t.Helper()
+		o.client.do(strings.Join(args, " "), "wait 60s")
+		o.client.applied()
+	}
 	name := func(k int) string { return fmt.Sprintf("bench%d", k) }
 	return map[string]change{
 		"route": {
@@ -123,5 +134,48 @@ func (o *ours) changes() map[string]change {
 			},
 			func(k int) { do("lnat", "del", "edge0", name(k)) },
 		},
+	}
+}
+
+// batch is a `tpctl batch` that stays and is given one line after the other, as OVN's client is a process that stays, too.
+type batch struct {
+	w       *world
+	in      *os.File
+	answers *bufio.Scanner
+}
+
+// clientName is the process of a client that stays; its processor time counts as the clients'.
+const clientName = "client"
+
+func (w *world) startBatch() *batch {
+	w.t.Helper()
+	dir := w.CentralDir()
+	in, out := filepath.Join(dir, "batch.in"), filepath.Join(dir, "batch.out")
+	w.check(unix.Mkfifo(in, 0o600))
+	w.check(unix.Mkfifo(out, 0o600))
+	_, err := w.SpawnCentral(clientName, "sh", "-c", "exec "+filepath.Join(binaries(w.t), "tpctl")+" --endpoints "+w.Endpoints()[0]+" batch -f - <"+in+" >"+out)
+	w.check(err)
+	b := &batch{w: w}
+	b.in, err = os.OpenFile(in, os.O_WRONLY, 0) // waits for the reader
+	w.check(err)
+	answers, err := os.Open(out)
+	w.check(err)
+	b.answers = bufio.NewScanner(answers)
+	w.t.Cleanup(func() { _, _ = b.in.Close(), answers.Close() })
+	return b
+}
+
+// do hands lines over.
+func (b *batch) do(lines ...string) {
+	b.w.t.Helper()
+	_, err := b.in.WriteString(strings.Join(lines, "\n") + "\n")
+	b.w.check(err)
+}
+
+// applied waits for the answer to a line that waits.
+func (b *batch) applied() {
+	b.w.t.Helper()
+	if !b.answers.Scan() || !strings.HasPrefix(b.answers.Text(), "applied on ") {
+		b.w.t.Fatalf("tpctl batch answers %q, %v", b.answers.Text(), b.answers.Err())
 	}
 }

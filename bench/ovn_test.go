@@ -5,7 +5,6 @@ package bench
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -185,7 +184,7 @@ func (o *ovn) startNbctl() {
 	o.check(err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	o.check(err)
-	o.beside = append(o.beside, lab.Process{Name: "nbctl", PID: pid})
+	o.beside = append(o.beside, lab.Process{Name: clientName, PID: pid})
 }
 
 // join is described at side.
@@ -209,34 +208,18 @@ func (o *ovn) join(host int) {
 // write is described at side: a transaction for each switch, as programs that have a client of their own do.
 func (o *ovn) write(n network) {
 	o.t.Helper()
-	c, err := net.Dial("unix", strings.TrimPrefix(o.database("nb"), "unix:"))
+	nb, err := dialOVSDB(strings.TrimPrefix(o.database("nb"), "unix:"), "OVN_Northbound")
 	o.check(err)
-	defer c.Close()
-	in := json.NewDecoder(c)
-	transact := func(ops []any) {
-		o.t.Helper()
-		o.check(json.NewEncoder(c).Encode(map[string]any{"method": "transact", "id": 1, "params": append([]any{"OVN_Northbound"}, ops...)}))
-		var answer struct {
-			Result []struct{ Error, Details string }
-			Error  any
-		}
-		o.check(in.Decode(&answer))
-		for _, r := range answer.Result {
-			if r.Error != "" || answer.Error != nil {
-				o.t.Fatalf("OVN_Northbound: %v %s %s", answer.Error, r.Error, r.Details)
-			}
-		}
-	}
-	transact([]any{map[string]any{"op": "insert", "table": "Logical_Router", "row": map[string]any{"name": "lr"}}})
+	defer nb.conn.Close()
+	o.check(nb.transact(row{"op": "insert", "table": "Logical_Router", "row": row{"name": "lr"}}))
 	for s := range n.switches {
-		transact(n.ovsdbSwitch(s))
+		o.check(nb.transact(n.ovsdbSwitch(s)...))
 	}
 	o.settled()
 }
 
 // ovsdbSwitch is the transaction (RFC 7047 section 5.2) that makes a switch with its ports and its link to the router.
 func (n network) ovsdbSwitch(s int) []any {
-	type row = map[string]any
 	insert := func(table, name string, r row) row {
 		return row{"op": "insert", "table": table, "uuid-name": name, "row": r}
 	}

@@ -17,9 +17,9 @@ import (
 	"tuplenet/e2e/lab"
 )
 
-// TestBenchPortAdd adds and deletes single ports with so many in place. All clocks begin before the client's program is started: that
-// of the first flow which outputs to the new interface on its own chassis, as the switch itself tells, and that of the first reply to a
-// workload on the other chassis, which pings every 5 ms.
+// TestBenchPortAdd adds and deletes single ports with so many in place, by the client of each side that stays. All clocks begin before
+// the client is asked: that of the first flow which outputs to the new interface on its own chassis, as the switch itself tells, and that
+// of the first reply to a workload on the other chassis, which pings every 5 ms.
 func TestBenchPortAdd(t *testing.T) {
 	for _, size := range sizes(t) {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -59,11 +59,12 @@ func portAdds(s side, r *record) {
 	ip := portIP(0, n.ports+20)
 	fresh := w.workload(0, 0, "new", ip, true)
 	w.knows(pinger, fresh)
+	plug := w.plugger(fresh)
 	rounds := envNumber(w.t, "PORTS", "20")
 
 	var written, installed, answered []time.Duration
 	for i := range rounds + 1 {
-		client, flow, ping := addTimed(s, pinger, fresh, ip)
+		client, flow, ping := addTimed(s, pinger, plug, ip)
 		if i > 0 { // the first one warms up
 			written, installed, answered = append(written, client), append(installed, flow), append(answered, ping)
 		}
@@ -77,18 +78,18 @@ func portAdds(s side, r *record) {
 	idle := w.idle()
 	all, daemons := w.perRound(idle, rounds, func() {
 		s.addPort(0, "new", ip)
-		w.check(fresh.Plug(w.ctx))
+		plug.in()
 		w.pause(pace)
-		w.check(fresh.Unplug(w.ctx))
+		plug.out()
 		s.delPort(0, "new")
 		w.pause(pace)
 	})
 	r.milliseconds("CPU per port added and deleted", all)
 	r.milliseconds("CPU per port, daemons alone", daemons)
 	all, _ = w.perRound(idle, rounds, func() { // what both sides cannot save
-		w.check(fresh.Plug(w.ctx))
+		plug.in()
 		w.pause(pace)
-		w.check(fresh.Unplug(w.ctx))
+		plug.out()
 		w.pause(pace)
 	})
 	r.milliseconds("CPU of plugging alone", all)
@@ -109,25 +110,23 @@ func (w *world) perRound(idle time.Duration, rounds int, do func()) (all, daemon
 }
 
 // addTimed adds a port and its interface, takes the times, and removes both again.
-func addTimed(s side, pinger, fresh *lab.Workload, ip netip.Addr) (written, installed, answered time.Duration) {
+func addTimed(s side, pinger *lab.Workload, plug *plugger, ip netip.Addr) (written, installed, answered time.Duration) {
 	w := s.base()
 	w.t.Helper()
-	m := w.monitor(fresh.Host)
+	m := w.monitor(plug.load.Host)
 	ping, err := pinger.StartPing(w.ctx, ip, 5*time.Millisecond, 0)
 	w.check(err)
 	begun := time.Now()
 	s.addPort(0, "new", ip)
 	written = time.Since(begun)
-	w.check(fresh.Plug(w.ctx))
-	ofport, err := fresh.OFPort(w.ctx)
-	w.check(err)
+	plug.in()
 	w.check(ping.Answered(w.ctx))
 	answered = time.Since(begun)
-	installed = m.added(w, ofport).Sub(begun)
+	installed = m.added(w, plug.number()).Sub(begun)
 	_, err = ping.Stop()
 	w.check(err)
 	m.stop()
-	w.check(fresh.Unplug(w.ctx))
+	plug.out()
 	s.delPort(0, "new")
 	s.settled()
 	return written, installed, answered

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestBenchRules changes one static route and one NAT rule with so many ports in place: the time from the start of the client's program
-// until it returns, which it does when all chassis have applied the change, and the processor time of all daemons and the client.
+// TestBenchRules changes one static route and one NAT rule with so many ports in place: the time from asking the client that stays
+// until it answers, which it does when all chassis have applied the change, and the processor time of all daemons and the client.
 func TestBenchRules(t *testing.T) {
 	for _, size := range sizes(t) {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {

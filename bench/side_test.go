@@ -152,7 +152,8 @@ func (w *world) knows(a, b *lab.Workload) {
 	}
 }
 
-// used is processor time: of the lab's daemons by name, and of the finished children of this process, which are the clients.
+// used is processor time: of the lab's daemons by name, and of the clients, which are the finished children of this process and the
+// client that stays.
 type used struct {
 	daemons map[string]time.Duration
 	clients time.Duration
@@ -161,7 +162,11 @@ type used struct {
 func (w *world) used() used {
 	u := used{daemons: map[string]time.Duration{}, clients: clients()}
 	for _, p := range append(w.Processes(), w.beside...) {
-		u.daemons[p.Name] += cpuOf(p.PID)
+		if p.Name == clientName {
+			u.clients += cpuOf(p.PID)
+		} else {
+			u.daemons[p.Name] += cpuOf(p.PID)
+		}
 	}
 	return u
 }

@@ -27,7 +27,8 @@ func (a *app) batchCommand() *cobra.Command {
 		use: "batch -f FILE", short: "Carry out many commands, one a line",
 		long: `Carry out the commands in FILE ("-": standard input), one a line, without the word tpctl in front or with it. Empty
 lines and what follows a # count for nothing. The options that every command takes are given to batch and hold for all lines;
-with --wait it waits once, at the end. Questions are not asked: lines that delete recursively need --yes.
+with --wait it waits once, at the end. A line "wait" or "wait TIME" (default 30s) waits there until the nodes applied what
+was written since the one before it. Questions are not asked: lines that delete recursively need --yes.
 
 The outcome is that of the lines one after the other. What only adds things is sent together and ahead, though, so
 that thousands of ports take seconds. At the first error batch stops and says with which --from it goes on once the
@@ -71,9 +72,10 @@ func openBatch(file string, stdin io.Reader) (io.ReadCloser, int64, error) {
 type action struct {
 	number int // of the line
 	text   string
-	// Exactly one of do and find is set. adds: the line does nothing but add these objects.
+	// Exactly one of do, find and wait is set. adds: the line does nothing but add these objects.
 	do   func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error)
 	find func(ctx context.Context, st *store.Store) (listing, error)
+	wait time.Duration
 	adds []model.Object
 
 	recursive bool
@@ -101,6 +103,13 @@ func (p *lineParser) parse(ctx context.Context, number int, line string) (*actio
 	}
 	if strings.ContainsAny(strings.Join(args, ""), `"'\`) {
 		return nil, usagef(`quotes and \ are not understood, no argument needs them`)
+	}
+	if args[0] == "wait" {
+		limit, err := waitLine(args[1:])
+		if err != nil {
+			return nil, err
+		}
+		return &action{number: number, text: line, wait: limit}, nil
 	}
 	if !slices.Contains(batchNouns, args[0]) {
 		return nil, usagef("%q cannot be a line of a batch", args[0])
@@ -144,6 +153,18 @@ func (p *lineParser) run(ctx context.Context, cmd *cobra.Command) error {
 	}
 	cmd.SetContext(ctx)
 	return cmd.RunE(cmd, args)
+}
+
+// waitLine is how long a line that waits does so at most.
+func waitLine(args []string) (time.Duration, error) {
+	if len(args) > 1 {
+		return 0, usagef("wait: require at most a time")
+	}
+	limit, err := time.ParseDuration(append(args, defaultWait)[0])
+	if err != nil || limit <= 0 {
+		return 0, usagef("wait %s: require a time such as %s", args[0], defaultWait)
+	}
+	return limit, nil
 }
 
 // words cuts a line at blanks and drops the comment.
@@ -232,10 +253,9 @@ func (a *app) feed(ctx context.Context, r *batchRun, in io.Reader, from int, bar
 		select {
 		case l, ok = <-lines:
 		default:
-			idle := time.After(flushAfter)
 			select {
 			case l, ok = <-lines:
-			case <-idle:
+			case <-r.patience():
 				if err := r.flush(ctx); err != nil {
 					return r.stopped(ctx, err)
 				}
@@ -276,6 +296,17 @@ func (a *app) feed(ctx context.Context, r *batchRun, in io.Reader, from int, bar
 
 // flushAfter is how long lines wait for others to be sent with.
 const flushAfter = 5 * time.Millisecond
+
+// patience ends when lines need not wait for company any longer, which they do while others are under way.
+func (r *batchRun) patience() <-chan time.Time {
+	switch {
+	case r.next == nil:
+		return nil
+	case len(r.flying) == 0:
+		return time.After(0)
+	}
+	return time.After(flushAfter)
+}
 
 // inputLine is a line of the input, or the error that ended it.
 type inputLine struct {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"tuplenet/model"
 	"tuplenet/model/store"
@@ -35,7 +36,16 @@ type batchRun struct {
 	errors       []batchError
 	first        error // the first error, when going on
 	transactions int
-	revision     int64
+	revision     int64 // the last one that was written
+	unwaited     int64 // the first one that was written since the last line that waited; 0: none
+}
+
+// written notes a revision.
+func (r *batchRun) written(rev int64) {
+	r.revision = max(r.revision, rev)
+	if r.unwaited == 0 || rev < r.unwaited {
+		r.unwaited = rev
+	}
 }
 
 // group is lines that are carried out by one transaction, or one line that adds something by itself.
@@ -201,7 +211,7 @@ func (r *batchRun) settle(ctx context.Context, g *group) error {
 		return r.oneByOne(ctx, g.lines)
 	}
 	r.transactions++
-	r.revision = max(r.revision, g.rev)
+	r.written(g.rev)
 	if r.keepGoing {
 		r.flying = slices.DeleteFunc(r.flying, func(f *group) bool { return f == g })
 		r.done += len(g.lines)
@@ -280,7 +290,12 @@ func (r *batchRun) perform(ctx context.Context, l *action) error {
 	if ctx.Err() != nil {
 		return &lineError{l.number, context.Cause(ctx)}
 	}
-	err := r.command(context.WithoutCancel(ctx), l)
+	var err error
+	if l.wait > 0 {
+		err = r.wait(ctx, l.wait)
+	} else {
+		err = r.command(context.WithoutCancel(ctx), l)
+	}
 	if err != nil {
 		return r.fail(&lineError{l.number, err})
 	}
@@ -305,11 +320,25 @@ func (r *batchRun) command(ctx context.Context, l *action) error {
 	}
 	r.bulk.Forget() // it may have taken numbers
 	r.transactions++
-	r.revision = max(r.revision, done.revision)
+	r.written(done.revision)
 	for _, text := range warnings(ctx, r.st, done.judge) {
 		fmt.Fprintf(r.app.env.Stderr, "line %d: warning: %s\n", l.number, text)
 	}
 	return nil
+}
+
+// wait waits until the nodes applied what was written since it waited last.
+func (r *batchRun) wait(ctx context.Context, limit time.Duration) error {
+	if r.unwaited == 0 {
+		return nil
+	}
+	w := &wait{id: newWaiterID(), since: r.unwaited - 1, limit: limit}
+	r.unwaited = 0
+	receipt, err := markEnd(ctx, r.st, w.record(ctx, r.st))
+	if receipt != nil && err == nil && !r.set.Output.structured() {
+		fmt.Fprintln(r.app.env.Stdout, receipt.text)
+	}
+	return err
 }
 
 // fail takes the error of a line: the end, or, when going on, a note.

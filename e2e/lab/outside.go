@@ -139,7 +139,7 @@ func (o *Outside) addStation(ctx context.Context, w *Workload, bridge string) er
 	if err := w.configure(ctx, w.cfg); err != nil {
 		return err
 	}
-	return o.enslave(w.device(), bridge)
+	return o.enslave(w.Device(), bridge)
 }
 
 // enslave makes a device a port of a Linux bridge of the node.

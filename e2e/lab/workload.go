@@ -121,8 +121,11 @@ func (h *Host) Adopt(name string) (*Workload, error) {
 	return w, h.lab.state.write(h.lab.dir)
 }
 
-// device is the host's end of the workload's veth.
-func (w *Workload) device() string { return "v-" + w.Name }
+// Device is the host's end of the workload's veth.
+func (w *Workload) Device() string { return "v-" + w.Name }
+
+// Port is the external_ids:iface-id that it is plugged in with.
+func (w *Workload) Port() string { return w.cfg.Port }
 
 // configure makes the veth and everything inside the namespace.
 func (w *Workload) configure(ctx context.Context, c WorkloadConfig) error {
@@ -163,12 +166,12 @@ func (w *Workload) connect(hostLinks *netlink.Handle, ns netns.NsHandle, mac net
 		return addMacvlan(hostLinks, ns, c, mac)
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU = w.device(), c.MTU
+	attrs.Name, attrs.MTU = w.Device(), c.MTU
 	v := &netlink.Veth{LinkAttrs: attrs, PeerName: c.Interface, PeerNamespace: netlink.NsFd(ns), PeerHardwareAddr: mac, PeerMTU: uint32(c.MTU)}
 	if err := hostLinks.LinkAdd(v); err != nil {
 		return fmt.Errorf("veth: %w", err)
 	}
-	return setUp(hostLinks, w.device())
+	return setUp(hostLinks, w.Device())
 }
 
 func addDefaultRoutes(links *netlink.Handle, device string, gateways []netip.Addr) error {
@@ -186,19 +189,19 @@ func addDefaultRoutes(links *netlink.Handle, device string, gateways []netip.Add
 
 // Plug makes the workload's veth a port of br-int, bound to its logical port.
 func (w *Workload) Plug(ctx context.Context) error {
-	_, err := w.Host.Vsctl(ctx, "add-port", "br-int", w.device(), "--", "set", "Interface", w.device(), "external_ids:iface-id="+w.cfg.Port)
+	_, err := w.Host.Vsctl(ctx, "add-port", "br-int", w.Device(), "--", "set", "Interface", w.Device(), "external_ids:iface-id="+w.cfg.Port)
 	return err
 }
 
 // Unplug takes the workload's veth off br-int.
 func (w *Workload) Unplug(ctx context.Context) error {
-	_, err := w.Host.Vsctl(ctx, "del-port", "br-int", w.device())
+	_, err := w.Host.Vsctl(ctx, "del-port", "br-int", w.Device())
 	return err
 }
 
 // OFPort is the OpenFlow number of the workload's port on br-int.
 func (w *Workload) OFPort(ctx context.Context) (int, error) {
-	out, err := w.Host.Vsctl(ctx, "get", "Interface", w.device(), "ofport")
+	out, err := w.Host.Vsctl(ctx, "get", "Interface", w.Device(), "ofport")
 	if err != nil {
 		return 0, err
 	}
@@ -212,7 +215,7 @@ func (w *Workload) OFPort(ctx context.Context) (int, error) {
 // unlink deletes the veth. It would go with the namespace, but the kernel takes those down when it has time.
 func (w *Workload) unlink() error {
 	return w.Host.withLinks("", func(links *netlink.Handle, _ netns.NsHandle) error {
-		veth, err := links.LinkByName(w.device())
+		veth, err := links.LinkByName(w.Device())
 		if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
 			return nil
 		}
@@ -225,7 +228,7 @@ func (w *Workload) unlink() error {
 
 // Remove unplugs the workload and deletes its veth and its namespace.
 func (w *Workload) Remove(ctx context.Context) error {
-	_, err := w.Host.Vsctl(ctx, "--if-exists", "del-port", w.device())
+	_, err := w.Host.Vsctl(ctx, "--if-exists", "del-port", w.Device())
 	err = errors.Join(err, w.unlink())
 	_, delErr := w.Host.Exec(ctx, "ip", "netns", "del", w.Name)
 	l := w.Host.lab
