@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -104,9 +105,9 @@ func (d *docked) clusterStore() {
 	a := d.container(alice, "ca", "tp-docker-net1")
 	b := d.container(bob, "cb", "tp-docker-net1", "--mac-address", "02:42:00:00:00:17")
 	d.talk(a, b)
+	mtu := strconv.Itoa(tunnelMTU(alice.Addrs()[0]))
 	for _, c := range []*container{a, b} {
-		// 1500 less what Geneve with our option adds over IPv4: the container's largest packet crosses, whole.
-		if link := c.exec("ip", "link", "show", "eth0"); !strings.Contains(link, "mtu 1438") {
+		if link := c.exec("ip", "link", "show", "eth0"); !strings.Contains(link, "mtu "+mtu) { // the container's largest packet crosses, whole
 			d.t.Errorf("interface of %s: %s", c.name, link)
 		}
 		if routes := c.exec("ip", "route"); !strings.HasPrefix(routes, "default via 10.20.3.1 dev eth0") || strings.Contains(routes, "eth1") {
