@@ -48,8 +48,8 @@ type Deployment struct {
 // node is one chassis.
 type node struct {
 	facts   Facts
-	sw      *sim.Switch
-	origins map[*of.Flow]origin
+	sw      *sim.Switch         // compiled from the facts; nil: not yet
+	origins map[*of.Flow]origin // of the flows of sw and of those before it
 }
 
 // origin is where a flow comes from.
@@ -196,7 +196,9 @@ func (d *Deployment) open(n *node) (*sim.Switch, error) {
 		cfg.Prefer = func(_ of.Group, b of.Bucket) bool { return b.WatchPort == via }
 	}
 	n.sw, err = sim.New(cfg)
-	n.origins = map[*of.Flow]origin{}
+	if n.origins == nil {
+		n.origins = map[*of.Flow]origin{}
+	}
 	for i := range cfg.Flows {
 		n.origins[&cfg.Flows[i]] = origins[i]
 	}

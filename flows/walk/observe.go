@@ -8,6 +8,7 @@ import (
 	"tuplenet/flows/of"
 	"tuplenet/flows/pipeline"
 	"tuplenet/flows/sim"
+	"tuplenet/model"
 )
 
 // Sighting is a packet as it came to a table of a chassis.
@@ -107,17 +108,22 @@ func arrivalsOf(seen map[string][]Sighting) map[string][][]Sighting {
 	return arrivals
 }
 
-// look finds the flows that a packet met where it was seen.
+// look finds the flows that a packet met where it was seen: on demand those that it made itself only after it had missed them.
 func (d *Deployment) look(chassis string, seen []Sighting) (steps []sim.Step, err error) {
 	n := d.nodes[chassis]
 	if n == nil {
 		return nil, fmt.Errorf("chassis %s not found", chassis)
 	}
-	sw, err := d.open(n)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range seen {
+	made := d.missedIn(seen)
+	n.rewant(slices.DeleteFunc(slices.Clone(n.facts.Wanted), func(port model.Ref) bool { return slices.Contains(made, port) }))
+	for i, s := range seen {
+		if missed := d.missedIn(seen[max(0, i-1):i]); len(missed) > 0 {
+			n.rewant(append(slices.Clone(n.facts.Wanted), missed...))
+		}
+		sw, err := d.open(n)
+		if err != nil {
+			return nil, err
+		}
 		steps = append(steps, sim.Step{Table: s.Table, Packet: s.Packet, Flow: sw.Lookup(s.Table, s.Packet)})
 	}
 	return steps, nil

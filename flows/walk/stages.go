@@ -73,6 +73,9 @@ func (d *Deployment) stage(r *Report, chassis string, n *node, steps []sim.Step,
 		r.Defects = append(r.Defects, fmt.Sprintf("%s: table %s has no flow for %s", chassis, out.Table, s.Packet.String()))
 		return out
 	}
+	if s.Table == pipeline.Miss.ID {
+		out.Notes = append(slices.Clone(out.Notes), d.answerToMiss(&s.Packet))
+	}
 	from := n.origins[s.Flow]
 	out.Match, out.Actions = decode.Match(s.Flow.Match), decode.Actions(s.Flow.Actions)
 	out.Owner, out.Flow = Owner(from.owner), s.Flow.String()
@@ -149,7 +152,7 @@ func (n *node) missed(s sim.Step) (out []Missed) {
 	met := n.origins[s.Flow].rule
 	for _, m := range n.sw.NearMisses(s.Table, s.Packet, 2*maxMissed) {
 		from := n.origins[m.Flow]
-		if from.rule == met || len(out) == maxMissed { // the same again tells nothing
+		if from.rule == met || isAsking(from.rule) || len(out) == maxMissed { // the same again tells nothing
 			continue
 		}
 		one := Missed{Owner: Owner(from.owner), Wants: decode.Match(of.Match{m.Wants}), Has: decode.Match(of.Match{of.Masked(m.Wants.Field, m.Has, m.Wants.Mask)})}
@@ -159,6 +162,11 @@ func (n *node) missed(s sim.Step) (out []Missed) {
 		out = append(out, one)
 	}
 	return out
+}
+
+// isAsking tells whether a rule shows the daemon a packet that misses: whoever comes behind it was asked about already.
+func isAsking(r *pipeline.Rule) bool {
+	return slices.Contains([]*pipeline.Rule{pipeline.AskARP, pipeline.AskND, pipeline.AskPort, pipeline.AskNeighbour}, r)
 }
 
 // choice describes the decision of a group.

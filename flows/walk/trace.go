@@ -62,7 +62,7 @@ func (d *Deployment) Send(chassis string, port uint32, frame sim.Packet) (*Repor
 
 // follow runs a packet and writes down its way.
 func (d *Deployment) follow(r *Report, leg *Leg, from, chassis string, port uint32, frame sim.Packet) sim.Walk {
-	w := d.net.Send(chassis, port, frame)
+	w := d.onward(d.net.Send(chassis, port, frame))
 	leg.From, leg.Chassis, leg.Packet = from, chassis, frame.String()
 	if w.Err != nil {
 		r.Defects = append(r.Defects, w.Err.Error())
@@ -101,7 +101,7 @@ func (d *Deployment) assumptions(r *Report) (out []string) {
 func (d *Deployment) asks(w sim.Walk) bool {
 	found := false
 	for _, a := range w.Punted {
-		if len(a.Punt.Userdata) > 0 && pipeline.Punt(a.Punt.Userdata[0]) == pipeline.PuntMiss {
+		if isMiss(a) {
 			found = d.demands(a) || found
 			continue
 		}

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"tuplenet/flows/of"
+	"tuplenet/flows/pipeline"
+	"tuplenet/flows/sim"
 	"tuplenet/flows/walk"
 	"tuplenet/model"
 )
@@ -223,8 +226,75 @@ func TestT28_FlowsOnDemandAreFollowed(t *testing.T) {
 			t.Errorf("%s, wanted: %s (%v), want %s", dst, r.Verdict, r.Assumed, want)
 		}
 	}
-	if r := trace(t, walk.Config{Facts: map[string]walk.Facts{"hv1": f}}, to("a", "10.2.0.99")); !strings.Contains(r.Verdict, "flows wanted") {
-		t.Errorf("a packet for nobody: %s", r.Verdict)
+	for _, dst := range []string{"10.2.0.99", "10.1.0.99"} { // for nobody: asked for in vain, then as with all flows
+		want, r := trace(t, walk.Config{}, to("a", dst)), trace(t, walk.Config{Facts: map[string]walk.Facts{"hv1": f}}, to("a", dst))
+		if r.Verdict != want.Verdict || len(r.Defects) > 0 || len(r.Assumed) != len(want.Assumed) {
+			t.Errorf("%s: %s (%q), want %s", dst, r.Verdict, r.Defects, want.Verdict)
+		}
+		table := map[string]string{"10.2.0.99": "neighbour/ask-neighbour", "10.1.0.99": "responder/ask-arp"}[dst]
+		all := strings.Join(stages(r.Forward), "\n")
+		if _, rest, asked := strings.Cut(all, table); !asked || !strings.Contains(rest, "miss/ask-of-port") || strings.Contains(rest, table) {
+			t.Errorf("%s: the daemon is not asked once, or not told of:\n%s", dst, all)
+		}
+		last := r.Forward.Hops[0].Passes
+		if len(last) != 2 || last[1].Table == 0 {
+			t.Errorf("%s: the passes are %+v", dst, last)
+		}
+	}
+}
+
+// Of a first packet chassis see that it misses, and that it goes on when its flows are there; whether they were asked what flows they
+// have before or after it makes no difference.
+func TestT28_TheWayOfAFirstPacketIsToldWithTheFlowsThatItMade(t *testing.T) {
+	f := walk.Facts{Interfaces: map[string]uint32{"a": 42}}
+	f.Node.Chassis, f.Node.IPs, f.Node.TunnelPort, f.Node.OnDemand = "hv1", []netip.Addr{netip.MustParseAddr("192.168.1.10")}, 7, true
+	g := f
+	g.Wanted = []model.Ref{{Kind: model.KindSwitchPort, Parent: "LS-B", Name: "b"}}
+	sent := func(f walk.Facts) (*walk.Deployment, sim.Packet, sim.Walk) {
+		d, err := walk.New(walk.Config{Objects: deployment(), Facts: map[string]walk.Facts{"hv1": f}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, frame, err := d.Origin(to("a", "10.2.0.10"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, w := d.Send("hv1", 42, frame)
+		return d, frame, w
+	}
+	before, frame, missed := sent(f)
+	after, _, whole := sent(g)
+	seen, paper := map[string][]walk.Sighting{}, trace(t, walk.Config{Facts: map[string]walk.Facts{"hv1": g}}, to("a", "10.2.0.10"))
+	see := func(node string, all []sim.Step) {
+		for _, s := range all {
+			seen[node] = append(seen[node], walk.Sighting{Table: s.Table, Packet: s.Packet})
+		}
+	}
+	first := missed.Hops[0].Trace.Steps
+	see("hv1", first)
+	at := len(first) - 2 // where it misses
+	again := slices.Clone(whole.Hops[0].Trace.Steps[at:])
+	for i := range again {
+		asked := pipeline.Asked.Sub
+		again[i].Packet.Set(asked.Field, again[i].Packet.Get(asked.Field).Or(of.U(1).Shl(uint(asked.Ofs))))
+	}
+	see("hv1", again)
+	see("hv2", whole.Hops[1].Trace.Steps)
+	for name, d := range map[string]*walk.Deployment{"before": before, "after": after} {
+		r, err := d.Observe("a", "hv1", frame, seen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := stages(r.Forward)
+		if len(got) < at+2 || !strings.Contains(got[at], "neighbour/ask-neighbour") || !strings.Contains(got[at+1], "miss/ask-of-port") {
+			t.Fatalf("asked %s: it does not miss:\n%s", name, strings.Join(got, "\n"))
+		}
+		if want := stages(paper.Forward); !slices.Equal(slices.Delete(slices.Clone(got), at, at+2), want) || r.Verdict != paper.Verdict || r.Open() {
+			t.Errorf("asked %s: got\n%s\n%s\nwant\n%s\n%s", name, strings.Join(got, "\n"), r.Verdict, strings.Join(want, "\n"), paper.Verdict)
+		}
+		if notes := r.Forward.Hops[0].Stages[at+1].Notes; !slices.Contains(notes, "the daemon makes the flows for b and sends the packet on") {
+			t.Errorf("asked %s: what the daemon does is %q", name, notes)
+		}
 	}
 }
 
