@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -179,7 +180,8 @@ func (c *crowd) flows() int {
 }
 
 // 1,000 destinations are touched once from one port: nothing is lost, there are so many flows as were touched, a restart of the
-// daemon changes none of them, and when they are idle they go. Nobody answers for an address that does not exist.
+// daemon changes none of them, and when they are idle they go. Nobody answers for an address that does not exist, and who tries
+// them all keeps nobody else busy.
 func TestT28_FirstPacketsMakeTheFlowsAndAreNotLost(t *testing.T) {
 	c := newCrowd(t, lab.Config{Name: "demand"}, 1000)
 	before := c.flows()
@@ -205,6 +207,7 @@ func TestT28_FirstPacketsMakeTheFlowsAndAreNotLost(t *testing.T) {
 		return nil
 	})
 	c.touch(c.dst[990:])
+	c.scanned(c.dst[999], 1000*each)
 	report, err := c.from.Ping(c.ctx, netip.MustParseAddr("10.21.99.99"), 50*time.Millisecond, 3)
 	c.check(err)
 	if report.Received != 0 {
@@ -213,7 +216,7 @@ func TestT28_FirstPacketsMakeTheFlowsAndAreNotLost(t *testing.T) {
 }
 
 // While the daemon is down, first packets go by an edge, which has all flows: nothing is lost. When it is back, it knows
-// what was there before.
+// what was there before; so it does when the switch was away. A workload that moves is followed.
 func TestT28_WithoutTheDaemonFirstPacketsGoByAnEdge(t *testing.T) {
 	c := newCrowd(t, lab.Config{Name: "byedge", Hosts: []string{"alice", "bob", "edge"}}, 60)
 	alice, edge := c.Hosts()[0], c.Hosts()[2]
@@ -259,6 +262,55 @@ func TestT28_WithoutTheDaemonFirstPacketsGoByAnEdge(t *testing.T) {
 		t.Errorf("%d flows after the restart, %d before", got, before)
 	}
 	c.touch(c.dst[50:])
+	c.switchRestarts(alice)
+	c.moves(c.Hosts()[1], edge)
+}
+
+// switchRestarts ends and starts the switch of a host: flows of what is in use come back without a packet that asks for them.
+func (c *crowd) switchRestarts(h *lab.Host) {
+	c.t.Helper()
+	c.eventually("the daemon to be asked again, and everybody in use", func() error {
+		c.touch(c.dst)
+		if n := c.metric("tuplenet_ondemand_ports"); n < len(c.dst) {
+			return fmt.Errorf("%d of %d are", n, len(c.dst))
+		}
+		return nil
+	})
+	before, installed := c.flows(), c.metric(installedPorts)
+	c.check(h.KillSwitch(c.ctx))
+	c.check(h.StartSwitch(c.ctx))
+	c.eventually("all flows on "+h.Name(), func() error {
+		if n := c.flows(); n != before {
+			return fmt.Errorf("%d of %d are there", n, before)
+		}
+		return nil
+	})
+	c.reach(c.from, c.dst[0]) // the tunnel's other end is known again
+	c.touch(c.dst)
+	if n := c.metric(installedPorts); n != installed || c.flows() != before {
+		c.t.Errorf("%d ports were asked for anew, there are %d flows of %d", n-installed, c.flows(), before)
+	}
+}
+
+// moves lets a workload come up on another host before it goes on its own, as virtual machines move. Whoever speaks to it loses nothing: the
+// host that it leaves hands on what still comes, though nobody there ever spoke to it.
+func (c *crowd) moves(from, to *lab.Host) {
+	c.t.Helper()
+	near := netip.MustParseAddr("10.20.1.11")
+	ping, err := c.from.StartPing(c.ctx, near, pingInterval, 0)
+	c.check(err)
+	c.check(ping.Answered(c.ctx))
+	old := c.Workload("near")
+	c.workload(to, "near2", "near", "f2:01:0a:14:01:0b", "10.20.1.1", "", "10.20.1.11/24")
+	c.eventuallyShows("lsp show LS-A near", "chassis: "+to.Name())
+	c.settled()
+	c.check(old.Remove(c.ctx))
+	c.check(c.from.Reaches(c.ctx, near))
+	report, err := ping.Stop()
+	c.check(err)
+	if c.t.Logf("a move from %s to %s: %v, longest gap %v", from.Name(), to.Name(), report, report.Gap); report.Lost() > 0 {
+		c.t.Errorf("%v were lost to a move", report)
+	}
 }
 
 // A trace says which flows a first packet makes, agrees with the switch before and after, and follows a first packet live.
@@ -275,7 +327,92 @@ func TestT28_TracesFollowFirstPackets(t *testing.T) {
 			t.Errorf("the way to %s, which is in use:\n%s", ip, out)
 		}
 	}
-	if out := c.tpctl("trace --from from --to " + c.dst[2].String() + " --live"); !strings.Contains(out, "to2") || !strings.Contains(out, "ask-neighbour") || strings.Contains(out, "drop") {
+	out := c.tpctl("trace --from from --to " + c.dst[2].String() + " --live")
+	if !strings.Contains(out, "ask-neighbour") || !strings.Contains(out, "the daemon makes the flows for to2 and sends the packet on") || !strings.HasSuffix(out, "=> delivered to to2 on bob\n") {
 		t.Errorf("a first packet, live:\n%s", out)
+	}
+	for _, how := range []string{"", " --ovs", " --live"} {
+		out, err := c.Tpctl(c.ctx, strings.Fields("trace --from from --to 10.21.99.99"+how)...)
+		if exitCode(err) != 1 || !strings.Contains(out, "nobody has the address") || !strings.Contains(out, "\n=> handed to the daemon on alice: no neighbour\n") || strings.Contains(out, "DEFECT") {
+			t.Errorf("the way to nobody%s: %v\n%s", how, err, out)
+		}
+	}
+}
+
+// metric reads a number of alice's page of metrics.
+func (c *crowd) metric(name string) int {
+	c.t.Helper()
+	page := c.on(c.Hosts()[0], "wget -q -O - http://127.0.0.1:9476/metrics")
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` ([0-9.e+]+)$`).FindStringSubmatch(page)
+	if m == nil {
+		return 0 // what never happened is not listed
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
+	c.check(err)
+	return int(n)
+}
+
+// Metrics of what is on demand.
+const (
+	askedPackets   = `tuplenet_punt_packets_total{result="taken",service="ondemand"}`
+	limitedPackets = "tuplenet_ondemand_limited_packets_total"
+	installedPorts = `tuplenet_ondemand_changes_total{op="install"}`
+)
+
+// scan sends packets to one address after the other, until told to stop.
+func (c *crowd) scan(stop <-chan struct{}) {
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		case <-pace.C:
+		}
+		for j := range 10 { // 2,000 a second
+			n := i*10 + j
+			to := netip.AddrFrom4([4]byte{10, 21, byte(1 + n>>8%20), byte(n)})
+			_, _ = c.udp.WriteToUDPAddrPort([]byte("hello"), netip.AddrPortFrom(to, crowdPort+1)) // there, nobody listens
+		}
+	}
+}
+
+// scanned lets a port scan the addresses of a switch, most of them nobody's. The daemon is shown what the meter lets through, whoever is
+// known is reached meanwhile, and there are flows for those that exist only.
+func (c *crowd) scanned(known netip.Addr, most int) {
+	c.t.Helper()
+	ping, err := c.from.StartPing(c.ctx, known, pingInterval, 0)
+	c.check(err)
+	c.check(ping.Answered(c.ctx))
+	before, asked, limited, began := c.flows(), c.metric(askedPackets), c.metric(limitedPackets), time.Now()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() { defer close(stopped); c.scan(stop) }()
+	c.eventually("packets over the limit", func() error {
+		if n := c.metric(limitedPackets); n == limited {
+			return errors.New("none is")
+		}
+		return nil
+	})
+	c.eventually("pings of a second and more", func() error {
+		if took := time.Since(began); took < 2*time.Second {
+			return fmt.Errorf("it took %v", took)
+		}
+		return nil
+	})
+	close(stop)
+	<-stopped
+	took, after := time.Since(began), c.flows()
+	asked = c.metric(askedPackets) - asked
+	report, err := ping.Stop()
+	c.check(err)
+	c.t.Logf("a scan of %v: %d packets came to the daemon, %d flows more; pings to a known destination: %v", took, asked, after-before, report)
+	if bound := 1000 + int(500*took.Seconds()) + 100; asked > bound {
+		c.t.Errorf("%d packets came to the daemon in %v, the meter lets %d through", asked, took, bound)
+	}
+	if report.Received < report.Sent/3 { // a busy machine loses some by itself
+		c.t.Errorf("a known destination was hardly reached: %v", report)
+	}
+	if after-before > most {
+		c.t.Errorf("there are %d flows more, at most %d are of ports that exist", after-before, most)
 	}
 }

@@ -130,7 +130,7 @@ func (n *node) environ() []string {
 		"TPCTL_ENDPOINTS=" + strings.Join(n.lab.Endpoints(), ","), "TPCTL_PREFIX=" + n.lab.cfg.Prefix,
 		"ETCDCTL_API=3", "ETCDCTL_ENDPOINTS=" + strings.Join(n.lab.Endpoints(), ","),
 	}
-	for _, v := range []string{"TERM", "GOCOVERDIR", EncapVariable} {
+	for _, v := range []string{"TERM", "GOCOVERDIR", EncapVariable, "ONDEMAND"} {
 		if s := os.Getenv(v); s != "" {
 			env = append(env, v+"="+s)
 		}
