@@ -216,7 +216,7 @@ func TestT28_FirstPacketsMakeTheFlowsAndAreNotLost(t *testing.T) {
 }
 
 // While the daemon is down, first packets go by an edge, which has all flows: nothing is lost. When it is back, it knows
-// what was there before; so it does when the switch was away. A workload that moves is followed.
+// what was there before. A workload that moves is followed, and what is in use outlives the switch.
 func TestT28_WithoutTheDaemonFirstPacketsGoByAnEdge(t *testing.T) {
 	c := newCrowd(t, lab.Config{Name: "byedge", Hosts: []string{"alice", "bob", "edge"}}, 60)
 	alice, edge := c.Hosts()[0], c.Hosts()[2]
@@ -262,13 +262,6 @@ func TestT28_WithoutTheDaemonFirstPacketsGoByAnEdge(t *testing.T) {
 		t.Errorf("%d flows after the restart, %d before", got, before)
 	}
 	c.touch(c.dst[50:])
-	c.switchRestarts(alice)
-	c.moves(c.Hosts()[1], edge)
-}
-
-// switchRestarts ends and starts the switch of a host: flows of what is in use come back without a packet that asks for them.
-func (c *crowd) switchRestarts(h *lab.Host) {
-	c.t.Helper()
 	c.eventually("the daemon to be asked again, and everybody in use", func() error {
 		c.touch(c.dst)
 		if n := c.metric("tuplenet_ondemand_ports"); n < len(c.dst) {
@@ -276,6 +269,13 @@ func (c *crowd) switchRestarts(h *lab.Host) {
 		}
 		return nil
 	})
+	c.moves(c.Hosts()[1], edge)
+	c.switchRestarts(alice)
+}
+
+// switchRestarts ends and starts the switch of a host: flows of what is in use come back without a packet that asks for them.
+func (c *crowd) switchRestarts(h *lab.Host) {
+	c.t.Helper()
 	before, installed := c.flows(), c.metric(installedPorts)
 	c.check(h.KillSwitch(c.ctx))
 	c.check(h.StartSwitch(c.ctx))
