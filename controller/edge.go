@@ -119,7 +119,7 @@ func (e *edge) announceDue(now time.Time) {
 // up for want of an answer, before the switch does what the node says.
 func (l *loop) edgeTick(ctx context.Context, now time.Time) bool {
 	if l.ready {
-		l.demand.live(l.log)
+		l.demand.live(l.log) // if it failed before
 	}
 	s := l.working()
 	if s == nil {

@@ -476,6 +476,7 @@ func (l *loop) acknowledge(a apply.Applied) {
 		if c := l.registered(); c != nil {
 			l.tick = c.Tick + 1
 		}
+		l.demand.live(l.log)
 		l.log.Info("in sync with the store and acknowledged by the switch", "rev", rev)
 		l.supervisor.ready() // whoever waits for that finds the log written
 	}
