@@ -213,6 +213,19 @@ func TestT28_FirstPacketsMakeTheFlowsAndAreNotLost(t *testing.T) {
 	if report.Received != 0 {
 		t.Error("an address that nobody has answers")
 	}
+
+	// A node that had all flows, and has them on demand from now on, goes on with those that it has.
+	c.daemonOnAlice("ONDEMAND=0")
+	c.settled()
+	c.touch(c.dst[:10])
+	c.daemonOnAlice("ONDEMAND=1")
+	if got := c.flows(); got < before+1000*each {
+		t.Errorf("%d flows for ports elsewhere after a change of the mode, %d for 1000", got-before, 1000*each)
+	}
+	c.touch(c.dst[10:20])
+	if n := c.metric(installedPorts); n != 0 {
+		t.Errorf("%d ports were asked for though their flows were there", n)
+	}
 }
 
 // While the daemon is down, first packets go by an edge, which has all flows: nothing is lost. When it is back, it knows

@@ -48,7 +48,10 @@ func (f *fleet) full(h *lab.Host, t pipeline.Table) {
 
 func TestU24_ReceiptsNameTheStoppedTheDeadAndTheRefusedAndWaitForNobodyElse(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, lab.Config{Name: "rc", Hosts: []string{"stopped", "dead", "full", "far"}})
+	f := newBareFleet(t, lab.Config{Name: "rc", Hosts: []string{"stopped", "dead", "full", "far"}})
+	for _, h := range f.Hosts() {
+		f.daemon(h, "ONDEMAND=0") // a port elsewhere makes flows, which may be refused
+	}
 	f.tpctl("ls add LS-A")
 	f.tpctl("ls add LS-far")
 	for i, h := range f.Hosts() {
