@@ -340,9 +340,13 @@ func TestT28_TracesFollowFirstPackets(t *testing.T) {
 			t.Errorf("the way to %s, which is in use:\n%s", ip, out)
 		}
 	}
-	out := c.tpctl("trace --from from --to " + c.dst[2].String() + " --live")
-	if !strings.Contains(out, "ask-neighbour") || !strings.Contains(out, "the daemon makes the flows for to2 and sends the packet on") || !strings.HasSuffix(out, "=> delivered to to2 on bob\n") {
-		t.Errorf("a first packet, live:\n%s", out)
+	end, code := "\n=> delivered to to2 on bob\n", 0
+	if vxlan() {
+		end, code = "by VXLAN, which has no room", 1
+	}
+	out, err := c.Tpctl(c.ctx, strings.Fields("trace --from from --to "+c.dst[2].String()+" --live")...)
+	if err != nil && exitCode(err) != code || !strings.Contains(out, "ask-neighbour") || !strings.Contains(out, "the daemon makes the flows for to2 and sends the packet on") || !strings.Contains(out, end) {
+		t.Errorf("a first packet, live: %v\n%s", err, out)
 	}
 	for _, how := range []string{"", " --ovs", " --live"} {
 		out, err := c.Tpctl(c.ctx, strings.Fields("trace --from from --to 10.21.99.99"+how)...)
