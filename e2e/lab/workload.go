@@ -83,9 +83,6 @@ func (h *Host) AddWorkload(ctx context.Context, c WorkloadConfig) (*Workload, er
 	if c.MTU == 0 {
 		c.MTU = workloadMTU
 	}
-	if c.Interface == "" {
-		c.Interface = PodIfEth0
-	}
 	w := &Workload{Name: c.Name, Host: h, cfg: c}
 	if _, err := h.Exec(ctx, "ip", "netns", "add", c.Name); err != nil {
 		return nil, err
@@ -129,6 +126,9 @@ func (w *Workload) Port() string { return w.cfg.Port }
 
 // configure makes the veth and everything inside the namespace.
 func (w *Workload) configure(ctx context.Context, c WorkloadConfig) error {
+	if c.Interface == "" {
+		c.Interface = PodIfEth0
+	}
 	if err := w.InNet(func() error {
 		return os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0o644)
 	}); err != nil {
@@ -143,7 +143,7 @@ func (w *Workload) configure(ctx context.Context, c WorkloadConfig) error {
 	}
 	err := w.Host.withLinks("", func(hostLinks *netlink.Handle, _ netns.NsHandle) error {
 		return w.Host.withLinks(w.Name, func(links *netlink.Handle, ns netns.NsHandle) error {
-			if err := w.connect(hostLinks, ns, mac); err != nil {
+			if err := w.connect(hostLinks, ns, mac, c); err != nil {
 				return err
 			}
 			if err := errors.Join(setUp(links, "lo"), configure(links, c.Interface, c.Addrs)); err != nil {
@@ -160,8 +160,7 @@ func (w *Workload) configure(ctx context.Context, c WorkloadConfig) error {
 }
 
 // connect makes the workload's interface.
-func (w *Workload) connect(hostLinks *netlink.Handle, ns netns.NsHandle, mac net.HardwareAddr) error {
-	c := w.cfg
+func (w *Workload) connect(hostLinks *netlink.Handle, ns netns.NsHandle, mac net.HardwareAddr, c WorkloadConfig) error {
 	if c.parent != "" {
 		return addMacvlan(hostLinks, ns, c, mac)
 	}
