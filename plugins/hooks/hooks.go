@@ -151,10 +151,10 @@ func (r *Runner) once(ctx context.Context, path string, e Event) error {
 	switch {
 	case limit.Err() != nil && ctx.Err() == nil:
 		return fmt.Errorf("it did not end within %s", timeout)
+	case errors.Is(err, exec.ErrWaitDelay):
+		return nil // it ended well, and left something running that holds its output
 	case err != nil && out.lastLine() != "":
 		return fmt.Errorf("%w: %s", err, out.lastLine())
-	case errors.Is(err, exec.ErrWaitDelay):
-		return nil // it left something running that holds its output
 	}
 	return err
 }

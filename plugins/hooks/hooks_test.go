@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -95,6 +96,25 @@ func TestU03_a_hook_that_fails_is_run_again_until_it_is_given_up(t *testing.T) {
 		if f.Hook == "twice" && f.Err.Error() != "exit status 3: not yet" {
 			t.Error(f.Err)
 		}
+	}
+}
+
+func TestU03_a_hook_may_leave_something_running(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hook")
+	write(t, path, `echo begun; sleep 60 & echo $! > "$0.pid"`, 0o755)
+	var r record
+	if err := r.runner(path).Run(t.Context(), event); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.failures) != 0 || len(r.ok) != 1 {
+		t.Errorf("%q %+v", r.ok, r.failures)
+	}
+	pid, err := os.ReadFile(path + ".pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("kill", strings.TrimSpace(string(pid))).CombinedOutput(); err != nil {
+		t.Errorf("what it left is not running: %s", out)
 	}
 }
 

@@ -113,7 +113,9 @@ func (d *Drivers) ask(ctx context.Context, pool *model.Pool, r Request) (a Answe
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // what it started, too
 	cmd.WaitDelay = time.Second
-	err = cmd.Run()
+	if err = cmd.Run(); errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // it ended well, and left something running that holds its output
+	}
 	switch {
 	case limit.Err() != nil && ctx.Err() == nil:
 		return a, fmt.Errorf("driver %s did not answer within %s", pool.Driver, timeout)

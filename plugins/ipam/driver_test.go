@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,6 +41,21 @@ func TestU21_whatever_a_driver_does_is_one_line(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestU21_a_driver_may_leave_something_running(t *testing.T) {
+	pool, dir := driver(t, `echo '{"subnet":"10.1.2.0/24"}'; sleep 60 & echo $! > "$0.pid"`)
+	got, err := (&Drivers{Dir: dir}).Allocate(t.Context(), pool, "switch/x", 24, netip.Prefix{})
+	if err != nil || got.String() != "10.1.2.0/24" {
+		t.Errorf("%s, %v", got, err)
+	}
+	pid, err := os.ReadFile(filepath.Join(dir, "d.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("kill", strings.TrimSpace(string(pid))).CombinedOutput(); err != nil {
+		t.Errorf("what it left is not running: %s", out)
 	}
 }
 
