@@ -124,7 +124,7 @@ func (o *Outside) nameStations() {
 	h := &Host{node: o.node}
 	s := outsideStations
 	station := func(name string, addrs []netip.Prefix, gateways []netip.Prefix) *Workload {
-		return &Workload{Name: name, Host: h, cfg: WorkloadConfig{Name: name, MTU: 1500, Addrs: addrs, Gateways: addrsOf(gateways)}}
+		return &Workload{Name: name, Host: h, cfg: WorkloadConfig{Name: name, Interface: PodIfEth0, MTU: 1500, Addrs: addrs, Gateways: addrsOf(gateways)}}
 	}
 	o.Router = station("router", s.router, nil)
 	o.Server = station("server", s.server, s.router)
