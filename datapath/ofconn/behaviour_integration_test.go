@@ -106,3 +106,44 @@ func TestUserdataAndMeterTravelTogether(t *testing.T) {
 		t.Errorf("meter statistics:\n%s", stats)
 	}
 }
+
+// What is learnt is there for the next packet, moves with its sender, is bounded for each cookie, and goes with the flow that learnt it.
+func TestLearntFlowsFollowTheirSendersUpToALimitAndGoWithWhoLearntThem(t *testing.T) {
+	l, s := connect(t, ofconn.Config{}, ovstest.Config{Ports: []string{"p1", "p2"}})
+	var mods []ofconn.Mod
+	for port := range uint64(2) {
+		port++
+		mods = append(mods, add(t, of.Flow{Match: of.Match{}.Eq(of.InPort, of.U(port)), Actions: []of.Action{
+			of.Learn{Table: 2, Priority: 7, Cookie: port, HardTimeout: 300, Limit: 2,
+				Match: []of.LearnTerm{{Dst: of.Whole(of.EthDst), Src: of.Whole(of.EthSrc)}}, Load: []of.LearnTerm{{Dst: of.Bits(of.Reg1, 0, 16), Value: of.U(port)}}},
+			of.ResubmitTable(2), of.Goto{Table: 3}}}))
+	}
+	for behind, userdata := range []string{"unknown", "p1", "p2"} {
+		mods = append(mods, add(t, of.Flow{Table: 3, Match: of.Match{}.Eq(of.Reg1, of.U(uint64(behind))),
+			Actions: []of.Action{of.Controller{MaxLen: 0xffff, Userdata: []byte(userdata)}}}))
+	}
+	must(t, s.Bundle(soon(t), append(mods, add(t, of.Flow{Table: 2, Actions: []of.Action{of.SetReg(of.Reg1, 0)}}))))
+	frame := udpFrame()
+	for i, step := range []struct {
+		port     string
+		src, dst byte
+		want     string
+	}{
+		{"p1", 1, 2, "unknown"}, {"p2", 2, 1, "p1"}, {"p1", 1, 2, "p2"},
+		{"p2", 1, 5, "unknown"}, // moves
+		{"p1", 3, 1, "p2"},
+		{"p2", 4, 3, "p1"}, // is one too many
+		{"p1", 3, 4, "unknown"},
+	} {
+		copy(frame, []byte{2, 0, 0, 0, 0, step.dst, 2, 0, 0, 0, 0, step.src})
+		l.ovs.Appctl("revalidator/wait") // what the datapath has cached knows nothing of what was learnt since
+		l.ovs.Receive(step.port, frame)
+		if got := string(l.packet().Userdata); got != step.want {
+			t.Errorf("packet %d goes to %s, want %s", i, got, step.want)
+		}
+	}
+	l.ovs.Ofctl("del-flows", "table=0,in_port=2")
+	if left := l.ovs.Ofctl("dump-flows", "table=2"); strings.Count(left, "cookie=0x1,") != 1 || strings.Contains(left, "cookie=0x2,") {
+		t.Errorf("after the flow of port 2 has gone there is\n%s", left)
+	}
+}

@@ -246,6 +246,8 @@ func (c *checker) action(a Action) error {
 		return nil
 	case CT:
 		return c.ct(a)
+	case Learn:
+		return c.learnt(a)
 	case Clone:
 		return c.clone(a.Actions)
 	}

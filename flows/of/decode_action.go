@@ -122,6 +122,8 @@ func decodeNX(subtype uint16, r *reader, depth int) (Action, error) {
 	case nxCheckPktLarger:
 		n, ofs := r.u16(), r.u16()
 		return CheckPktLarger{Bytes: n, Dst: r.subfield(ofs, 1)}, nil
+	case nxLearn2:
+		return decodeLearn(r)
 	case nxCTClear:
 		return CTClear{}, nil
 	case nxController2:

@@ -105,6 +105,8 @@ func parseAction(w string) (Action, error) {
 		return Clone{Actions: as}, err
 	case "ct":
 		return parseCT(arg)
+	case "learn":
+		return parseLearn(arg)
 	case "dec_ttl":
 		return DecTTL{}, nil
 	case "ct_clear":

@@ -69,6 +69,8 @@ func appendActionText(b []byte, a Action) []byte {
 	case CheckPktLarger:
 		b = appendNumber(append(b, "check_pkt_larger("...), uint64(a.Bytes))
 		return appendSubfieldText(append(b, ")->"...), a.Dst)
+	case Learn:
+		return appendLearnText(b, a)
 	case Clone:
 		return append(appendList(append(b, "clone("...), a.Actions), ')')
 	}

@@ -173,6 +173,8 @@ func appendAction(b []byte, a Action) []byte {
 		b = appendController(b, a)
 	case CT:
 		b = appendCT(b, a)
+	case Learn:
+		b = appendLearn(b, &a)
 	}
 	return b
 }

@@ -99,7 +99,7 @@ func action(t *rapid.T, m of.Match, depth int) of.Action {
 }
 
 func drawAction(t *rapid.T, m of.Match, depth int) of.Action {
-	switch rapid.IntRange(0, 12).Draw(t, "kind") {
+	switch rapid.IntRange(0, 13).Draw(t, "kind") {
 	case 0:
 		return of.Output{Port: rapid.SampledFrom([]uint32{1, 2, 0xfeff, of.PortInPort, of.PortLocal}).Draw(t, "port")}
 	case 1:
@@ -135,11 +135,28 @@ func drawAction(t *rapid.T, m of.Match, depth int) of.Action {
 		return of.Pop{Dst: subfield(t, m, true)}
 	case 11:
 		return of.CheckPktLarger{Bytes: rapid.Uint16().Draw(t, "bytes"), Dst: of.Bits(of.Reg4, rapid.Uint8Range(0, 31).Draw(t, "bit"), 1)}
+	case 12:
+		return learn(t, m)
 	}
 	if depth > 2 {
 		return of.CTClear{}
 	}
 	return of.Clone{Actions: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) of.Action { return action(t, m, depth+1) }), 1, 4).Draw(t, "clone")}
+}
+
+// learn draws what learns from all fields that the match allows, into all that need nothing.
+func learn(t *rapid.T, m of.Match) of.Action {
+	a := of.Learn{Table: rapid.Uint8Range(0, of.MaxTable).Draw(t, "table"), Priority: rapid.Uint16().Draw(t, "priority"), Cookie: rapid.Uint64Range(0, 1<<63).Draw(t, "cookie"),
+		HardTimeout: rapid.Uint16().Draw(t, "timeout"), Limit: rapid.Uint32Range(1, 1<<20).Draw(t, "limit"),
+		Match: []of.LearnTerm{{Dst: of.Whole(of.Metadata), Value: value(t, of.Metadata)}}}
+	if from := subfield(t, m, false); from.Bits <= 48 {
+		a.Match = append(a.Match, of.LearnTerm{Dst: of.Bits(of.EthDst, 0, from.Bits), Src: from})
+	}
+	for _, f := range []of.Field{of.Reg3, of.TunIPv6Dst, of.Reg15} {
+		s := of.Bits(f, 0, rapid.Uint8Range(1, uint8(f.Bits())).Draw(t, "bits"))
+		a.Load = append(a.Load, of.LearnTerm{Dst: s, Value: value(t, f).And(s.Mask())})
+	}
+	return a
 }
 
 func userdata(t *rapid.T) []byte {
