@@ -263,6 +263,8 @@ func (r *run) action(a of.Action) bool {
 		r.copied(func() { r.actions(a.Actions) })
 	case of.CT:
 		r.track(a)
+	case of.Learn:
+		r.learn(a)
 	default:
 		r.fail("table %d: unknown action %T", r.table, a)
 	}

@@ -268,3 +268,38 @@ table=0,priority=2 actions=drop`)
 		t.Errorf("%d misses, one was asked for", n)
 	}
 }
+
+// What the learn action does to later packets; datapath/ofconn has the same against Open vSwitch.
+func TestLearn(t *testing.T) {
+	const learns = `table=0,in_port=9 actions=learn(table=2,priority=7,delete_learned,cookie=0x1,limit=2,metadata=0x0,eth_dst[]=eth_src[],load:0x9->reg1[0..15]),resubmit(,2),output:reg1[0..15]
+table=0,in_port=8 actions=learn(table=2,priority=7,delete_learned,cookie=0x2,limit=2,metadata=0x0,eth_dst[]=eth_src[],load:0x8->reg1[0..15]),resubmit(,2),output:reg1[0..15]
+table=2,priority=0 actions=set_field:7->reg1`
+	steps := []struct {
+		port uint32
+		macs string
+		want string
+	}{
+		{9, "eth_src=00:00:00:00:00:01,eth_dst=00:00:00:00:00:02", "7"},
+		{8, "eth_src=00:00:00:00:00:02,eth_dst=00:00:00:00:00:01", "9"},
+		{9, "eth_src=00:00:00:00:00:01,eth_dst=00:00:00:00:00:02", "8"},
+		{8, "eth_src=00:00:00:00:00:01,eth_dst=00:00:00:00:00:05", "7"}, // moves
+		{9, "eth_src=00:00:00:00:00:03,eth_dst=00:00:00:00:00:01", "8"},
+		{8, "eth_src=00:00:00:00:00:04,eth_dst=00:00:00:00:00:03", "9"}, // is one too many
+		{9, "eth_src=00:00:00:00:00:03,eth_dst=00:00:00:00:00:04", "7"},
+	}
+	sw := build(t, nil, learns)
+	for i, s := range steps {
+		if got := verdict(sw.Run(packet(t, s.macs), s.port)); got != s.want {
+			t.Errorf("packet %d: got %q, want %q", i, got, s.want)
+		}
+	}
+	static, err := sim.New(sim.Config{Flows: parse(t, learns), Static: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range steps {
+		if got := verdict(static.Run(packet(t, s.macs), s.port)); got != "7" {
+			t.Errorf("packet %d, nothing learnt: got %q", i, got)
+		}
+	}
+}

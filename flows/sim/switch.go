@@ -16,6 +16,8 @@ type Switch struct {
 	tunnels map[uint32]bool
 	down    map[uint32]bool
 	conns   conntrack
+	static  bool
+	learnt  map[*of.Flow]uint64 // the flows that the learn action made, with their cookies
 	prefer  func(of.Group, of.Bucket) bool
 }
 
@@ -30,13 +32,15 @@ type Config struct {
 	Down []uint32
 	// Prefer, if not nil, narrows the choice of select groups to the live buckets that it likes, if there are any.
 	Prefer func(of.Group, of.Bucket) bool
+	// Static leaves out the learn action, as a trace of the real switch does.
+	Static bool
 }
 
 // New builds a switch. Two flows with the same table, priority and match, two groups with one id, a group without which
 // some action refers to, or a goto or resubmit into a table without flows are errors: a real switch would refuse or
 // silently lose packets there.
 func New(c Config) (*Switch, error) {
-	s := &Switch{tables: map[uint8]*table{}, groups: map[uint32]of.Group{}, tunnels: map[uint32]bool{}, down: map[uint32]bool{}, conns: conntrack{}, prefer: c.Prefer}
+	s := &Switch{tables: map[uint8]*table{}, groups: map[uint32]of.Group{}, tunnels: map[uint32]bool{}, down: map[uint32]bool{}, conns: conntrack{}, learnt: map[*of.Flow]uint64{}, static: c.Static, prefer: c.Prefer}
 	for _, p := range c.Tunnels {
 		s.tunnels[p] = true
 	}
