@@ -106,6 +106,12 @@ type LogicalSwitchPort struct {
 	Tags         []string `json:"tags,omitempty"`
 }
 
+// Learns tells whether any MAC may be behind the port: a workload's port without declared addresses that is not checked either. An
+// overlay switch that leads to no physical network learns which ones are.
+func (p *LogicalSwitchPort) Learns() bool {
+	return p.Type == PortVIF && len(p.IPs) == 0 && p.NoPortSecurity
+}
+
 // LogicalRouter routes between the switches that it is linked to, on every chassis.
 type LogicalRouter struct {
 	Name string `json:"name"`

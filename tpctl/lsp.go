@@ -31,7 +31,8 @@ Without MAC, it is f2:01 followed by the IPv4 address, or made from the names of
 with the MAC prefix of the switch if that has one.
 With PEER, the name of a router port, it is the switch's side of a link.
 IP 255.255.255.255 with MAC ff:ff:ff:ff:ff:ee makes a patch port: unknown and outer traffic leaves through it. The pair
-of patch interfaces is made by hand then; "patchport add" has the chassis make it.`,
+of patch interfaces is made by hand then; "patchport add" has the chassis make it.
+A port without IP and with --port-security off may have any stations behind it: the network learns their MACs.`,
 		min: 2, max: 5, wrong: "require a switch name, a port name, an IP and optionally a MAC, a peer port",
 		complete: completeAt(switchNames),
 		run: func(cmd *cobra.Command, args []string) error {

@@ -51,6 +51,7 @@ func compileBase(r memo.Reader, _ string) Output {
 			pipeline.NoNeighbour.Flow(ip, pipeline.ToDaemon(pipeline.PuntNoNeighbour)),
 		)
 	}
+	compileByLearnt(&o)
 	for _, p := range []string{"0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4"} {
 		prefix := netip.MustParsePrefix(p)
 		o.add(pipeline.Martian.Flow(any.IPv4().Prefix(of.IPSrc, prefix)), pipeline.Martian.Flow(any.IPv4().Prefix(of.IPDst, prefix)))

@@ -14,6 +14,7 @@ const (
 	indexPart        = "part"        // part of a switch's ports → the ports
 	indexLinks       = "links"       // switch → its ports of type router
 	indexOpen        = "open"        // switch → its ports behind which unknown addresses may be
+	indexLoose       = "loose"       // switch → its ports whose MACs are learnt
 	indexPortName    = "portname"    // port name → port
 	indexRouterPorts = "routerports" // router → its ports
 	indexNetworks    = "networks"    // router and network → the router's ports on it
@@ -37,6 +38,7 @@ func indexes() map[string]func(memo.Key, any) []string {
 		indexPortName:    index(func(p port) []string { return []string{p.Name} }),
 		indexLinks:       index(func(p port) []string { return when(p.Type == model.PortRouter, p.Switch) }),
 		indexOpen:        index(func(p port) []string { return when(isOpen(p), p.Switch) }),
+		indexLoose:       index(func(p port) []string { return when(p.Learns(), p.Switch) }),
 		indexPatchAt:     index(func(p port) []string { return when(p.Type == model.PortPatch && p.Bridge != "", p.Chassis) }),
 		indexRouterPorts: index(func(p *model.LogicalRouterPort) []string { return []string{p.Router} }),
 		indexNetworks:    index(networksOf),

@@ -41,7 +41,12 @@ func compileLocal(r memo.Reader, id string) Output {
 	)
 	symmetricReturnOf(r, &o, p, ls)
 	from := pipeline.InPort.Is(pipeline.Datapath.Is(of.Match{}, uint64(ls.VNI)), uint64(p.Key))
-	secure(&o, from, p)
+	next := pipeline.Responder
+	if p.Learns() && learns(r, ls) {
+		next = pipeline.Source
+		learnFromPort(&o, from, p, ls)
+	}
+	secure(&o, from, p, pipeline.To(next))
 	for _, ip := range addresses(p) {
 		if ip.Is4() {
 			o.add(pipeline.OwnAddressAsked.Flow(from.ARP().Eq(of.ARPOp, of.U(arpRequest)).Eq(of.ARPTPA, of.Addr(ip))))
@@ -61,8 +66,7 @@ func addresses(p *model.LogicalSwitchPort) []netip.Addr {
 }
 
 // secure lets a port send from its own MAC and addresses only. Without declared addresses only the MAC is checked.
-func secure(o *Output, from of.Match, p *model.LogicalSwitchPort) {
-	next := pipeline.To(pipeline.Responder)
+func secure(o *Output, from of.Match, p *model.LogicalSwitchPort, next of.Action) {
 	if p.NoPortSecurity || p.Type == model.PortPatch {
 		o.add(pipeline.Unchecked.Flow(from, next))
 		return

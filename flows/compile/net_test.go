@@ -34,23 +34,31 @@ type network struct {
 	rules map[*of.Flow]*pipeline.Rule
 	// down are ports that a chassis finds dead when it is loaded.
 	down []uint32
+	// learns has switches learn MACs from one packet to the next, which traces of a real one do not.
+	learns bool
 }
 
 // build compiles what each chassis sees of the world.
 func (w *world) build(t failer) *network {
 	t.Helper()
-	n := &network{world: w, t: t, nodes: sim.Net{}, rules: map[*of.Flow]*pipeline.Rule{}}
-	for _, chassis := range w.chassis() {
-		n.load(chassis, w.see(chassis))
-	}
+	n := &network{world: w, t: t}
+	n.reload()
 	return n
+}
+
+// reload compiles everything anew.
+func (n *network) reload() {
+	n.nodes, n.rules = sim.Net{}, map[*of.Flow]*pipeline.Rule{}
+	for _, chassis := range n.chassis() {
+		n.load(chassis, n.see(chassis))
+	}
 }
 
 // load gives a chassis the flows that it compiles from facts.
 func (n *network) load(chassis string, facts map[memo.Key]any) {
 	n.t.Helper()
 	flows, rules, groups := flatten(n.t, compileFacts(facts))
-	sw, err := sim.New(sim.Config{Flows: flows, Groups: groups, Tunnels: []uint32{tunnelPort, vxlanPort}, Down: n.down})
+	sw, err := sim.New(sim.Config{Flows: flows, Groups: groups, Tunnels: []uint32{tunnelPort, vxlanPort}, Down: n.down, Static: !n.learns})
 	if err != nil {
 		n.t.Fatalf("%s: %v", chassis, err)
 	}
@@ -149,7 +157,7 @@ func (n *network) checked(w sim.Walk) sim.Walk {
 func (n *network) flooded(h sim.Hop) bool {
 	return slices.ContainsFunc(h.Trace.Steps, func(s sim.Step) bool {
 		r := n.rules[s.Flow]
-		return r == pipeline.Flood || r == pipeline.FloodFromTunnel
+		return slices.Contains([]*pipeline.Rule{pipeline.Flood, pipeline.FloodFromTunnel, pipeline.FloodOf, pipeline.UnknownOf, pipeline.UnknownFromTunnel}, r)
 	})
 }
 
@@ -204,8 +212,10 @@ func (n *network) story(w sim.Walk) string {
 		fmt.Fprintf(&b, "hop %d: %s (from hop %d)\n", i, h.Node, h.From)
 		for _, s := range h.Trace.Steps {
 			fmt.Fprintf(&b, "  %s\n", s.Packet.String())
-			if s.Flow != nil {
-				fmt.Fprintf(&b, "    %s: %s\n", n.rules[s.Flow].Name, s.Flow)
+			if r := n.rules[s.Flow]; r != nil {
+				fmt.Fprintf(&b, "    %s: %s\n", r.Name, s.Flow)
+			} else if s.Flow != nil {
+				fmt.Fprintf(&b, "    learnt: %s\n", s.Flow)
 			}
 			for _, note := range s.Notes {
 				fmt.Fprintf(&b, "    (%s)\n", note)

@@ -21,10 +21,12 @@ const KindWanted = "wanted"
 type Wanted struct{ Switch string }
 
 // isEager tells whether a node has the flows of all ports of a switch beforehand: not on demand, or where unknown MACs leave
-// for a physical network, so that misses would not end.
+// for a physical network or are looked for, so that misses would not end.
 func isEager(r memo.Reader, ls string) bool { return r.Derived(derivedEager, ls).(bool) }
 
-func computeEager(r memo.Reader, ls string) any { return !getNode(r).OnDemand || hasPatch(r, ls) }
+func computeEager(r memo.Reader, ls string) any {
+	return !getNode(r).OnDemand || hasPatch(r, ls) || r.Derived(derivedLearns, ls).(bool)
+}
 
 // portsToCompile are the ports of a switch whose flows the node has.
 func portsToCompile(r memo.Reader, ls string) []string {

@@ -55,6 +55,7 @@ func newOracle(t *testing.T) *oracle {
 	}
 	for i := uint32(1); i <= maxPorts; i++ {
 		o.must(o.session.SetMeter(o.ctx, pipeline.PortMeter(100+i)))
+		o.must(o.session.SetMeter(o.ctx, pipeline.StormMeter(100+i)))
 	}
 	o.must(o.session.AddTLV(o.ctx, []ofconn.TLV{{Class: pipeline.OptionClass, Type: pipeline.OptionType, Len: pipeline.OptionLen, Index: pipeline.OptionIndex}}))
 	return o
@@ -231,7 +232,8 @@ func TestOpenVSwitchTakesEveryScenario(t *testing.T) {
 var neverMet = map[*pipeline.Rule]bool{pipeline.NDBroken: true, pipeline.NoPeer: true, pipeline.NoTunnel: true, pipeline.NotHere: true,
 	pipeline.NoReturn: true, pipeline.NextUnknown: true,
 	pipeline.NextExceeded: true, pipeline.ExternalExceeded: true, pipeline.UndnatError: true, pipeline.RouterError: true,
-	pipeline.NotTranslated: true, pipeline.NoHairpin: true}
+	pipeline.NotTranslated: true, pipeline.NoHairpin: true,
+	pipeline.LearntHere: true, pipeline.LearntThere: true, pipeline.NobodyHasIt: true} // a trace does not learn
 
 // The simulator and Open vSwitch agree on what becomes of random packets: every output, where tunnels lead and with
 // which header, which flow punted, and how the headers changed. The packets meet every rule that the

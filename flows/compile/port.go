@@ -32,6 +32,7 @@ func compilePort(r memo.Reader, id string) Output {
 		// Its way is the switch's: compilePatch.
 	default:
 		o.add(toPort(r, in, p))
+		declare(r, &o, in, ls, p.MAC)
 		for _, ip := range p.IPs {
 			answer(&o, in, p.MAC, ip, false)
 		}
@@ -90,6 +91,9 @@ func compileRouterSide(r memo.Reader, o *Output, in of.Match, p *model.LogicalSw
 		for _, n := range rp.Networks {
 			o.add(neighbour(uint64(l.RouterID), uint64(l.RouterPortKey), n.Addr(), rp.MAC))
 		}
+	}
+	if ls := getSwitch(r, p.Switch); ls != nil {
+		declare(r, o, in, ls, rp.MAC)
 	}
 	to := in.Eq(of.EthDst, of.MAC(rp.MAC))
 	switch {

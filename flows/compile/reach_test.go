@@ -147,7 +147,7 @@ func (n *network) checkFlood(src *model.LogicalSwitchPort, chassis string) {
 		n.expect("broadcast", src.Name, frame(mac, dst, experiment), n.everybody(src, ""))
 	}
 	if src.Type != model.PortPatch {
-		n.expect("frame to nobody", src.Name, frame(mac, nobody, experiment), n.unknown(chassis, src.Switch, ""))
+		n.expect("frame to nobody", src.Name, frame(mac, nobody, experiment), n.unknownFrom(src, chassis))
 	}
 }
 

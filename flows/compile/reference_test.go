@@ -160,6 +160,31 @@ func (w *world) unknown(at, sw, ttl string) string {
 	return "drop unknown-destination"
 }
 
+// unknownFrom is what becomes of a frame of a port here to a MAC that nobody on the switch has: where any MAC may be behind a port, and
+// none is outside, it is one copy to each such port.
+func (w *world) unknownFrom(src *model.LogicalSwitchPort, at string) string {
+	learning, parts := false, []string(nil)
+	for _, p := range w.portsOf(src.Switch) {
+		if p.Type == model.PortPatch {
+			return w.unknown(at, src.Switch, "")
+		}
+		if p.Type == model.PortVIF && len(p.IPs) == 0 && p.NoPortSecurity {
+			learning = true
+			if c, _ := w.where(p.Name); c != "" && p.Name != src.Name && w.tunnels(at, c) {
+				parts = append(parts, "to "+p.Name)
+			}
+		}
+	}
+	switch {
+	case !learning:
+		return w.unknown(at, src.Switch, "")
+	case parts == nil:
+		return "nobody"
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
 // everybody is what a frame for all becomes: one copy to each other port of the switch.
 func (w *world) everybody(src *model.LogicalSwitchPort, ttl string) string {
 	at, _ := w.where(src.Name)

@@ -17,6 +17,7 @@ const (
 	derivedLocal   = "local"   // "" → switch → the ports with an interface here
 	derivedLocalOf = "localof" // switch → the ports with an interface here
 	derivedEager   = "eager"   // switch → whether its ports are compiled unasked
+	derivedLearns  = "learns"  // switch → whether MACs behind some of its ports are learnt
 	derivedEdges   = "edges"   // "" → switch → the gateways that have all flows of its island
 	derivedEdgesOf = "edgesof" // switch → the gateways that have all flows of its island
 	derivedRouters = "routers" // switch → the routers that its ports' packets cross on this node, sorted
@@ -32,6 +33,7 @@ func derived() map[string]memo.Derived {
 		derivedLocal:   {Compute: computeLocal},
 		derivedLocalOf: {Compute: computeLocalOf},
 		derivedEager:   {Compute: computeEager},
+		derivedLearns:  {Compute: computeLearns},
 		derivedEdges:   {Compute: computeEdges},
 		derivedEdgesOf: {Compute: computeEdgesOf},
 	}

@@ -34,10 +34,13 @@ func compileSwitch(r memo.Reader, name string) Output {
 		away = append(away, of.Bucket{Actions: append([]of.Action{pipeline.OutPort.Load(pipeline.FloodKey)}, tunnelTo(p, pipeline.Again(pipeline.Encap))...)})
 	}
 	everybody := in.Masked(of.EthDst, of.U(1<<40), of.U(1<<40))
+	local := flood(&o, ls, pipeline.GroupFloodLocal, here)
+	all := flood(&o, ls, pipeline.GroupFlood, append(here[:len(here):len(here)], away...))
 	o.add(
-		pipeline.FloodFromTunnel.Flow(pipeline.FromTunnel.Is(everybody, 1), flood(&o, ls, pipeline.GroupFloodLocal, here)...),
-		pipeline.Flood.Flow(everybody, flood(&o, ls, pipeline.GroupFlood, append(here[:len(here):len(here)], away...))...),
+		pipeline.FloodFromTunnel.Flow(pipeline.FromTunnel.Is(everybody, 1), local...),
+		pipeline.Flood.Flow(everybody, all...),
 	)
+	compileLearning(r, &o, in, ls, all)
 	compilePatch(r, &o, in, name)
 	askInSwitch(r, &o, in, ls)
 	if len(r.List(indexOpen, name)) == 0 {

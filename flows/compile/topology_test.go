@@ -113,7 +113,7 @@ func anySwitch(t *rapid.T, w *world, i, subnet int) {
 				p.IPs = append(p.IPs, v6)
 			}
 		}
-		p.NoPortSecurity = kind == 3
+		p.NoPortSecurity = kind == 3 || kind == 0 && rapid.Bool().Draw(t, "loose")
 		w.put(p)
 		if rapid.IntRange(0, 7).Draw(t, "bound") > 0 {
 			w.bind(p.Name, one(t, "on", w.chassis()))

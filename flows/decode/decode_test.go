@@ -87,7 +87,7 @@ func TestFlow(t *testing.T) {
 		"table=60,priority=100,ipv6,xxreg0=0x20010db8000100000000000000000010 actions=resubmit(,72)":                  "neighbour priority=100 next_hop6=2001:db8:1::10,ipv6 -> resubmit router_out",
 		"table=94,priority=100 actions=move:metadata[]->tun_id[],move:reg14[0..15]->tun_metadata0[48..63],output:1":   "encap priority=100 any -> copy datapath to tun_id,copy in_port_key to option_src,output:1",
 		"table=44,priority=50,ip,nw_ttl=1 actions=controller(userdata=01,meter_id=1)":                                 "router_local priority=50 ip,nw_ttl=1 -> to daemon (TTL expired)",
-		"table=77,priority=1,reg10=0x40/0xc0 actions=goto_table:78":                                                   "table 77 priority=1 reg10=0x40/0xc0 -> goto table 78",
+		"table=77,priority=1,reg10=0x1000/0x3000 actions=goto_table:78":                                               "table 77 priority=1 reg10=0x1000/0x3000 -> goto table 78",
 	} {
 		f, err := of.ParseFlow(text)
 		if err != nil {

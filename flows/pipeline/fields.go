@@ -19,8 +19,10 @@ var (
 	TooBig      = Field{"too_big", of.Bits(of.Reg10, 3, 1), "the packet does not fit into the tunnel, or the network behind the router's port"}
 	FromVXLAN   = Field{"from_vxlan", of.Bits(of.Reg10, 4, 1), "the packet came through a VXLAN tunnel, which carries no port keys and flags"}
 	ToVXLAN     = Field{"to_vxlan", of.Bits(of.Reg10, 5, 1), "the chassis that the packet is sent to wants VXLAN"}
+	Learnt      = Field{"learnt", of.Bits(of.Reg10, 6, 2), "where the destination MAC was learnt: 0 nowhere, 1 on this chassis, 2 on another one"}
 	Asked       = Field{"asked", of.Bits(of.Reg10, 8, 1), "on demand: the daemon has seen the packet"}
 	Missed      = Field{"missed", of.Bits(of.Reg10, 9, 2), "on demand: what missed: 1 responder, 2 l2_lookup, 3 neighbour"}
+	SourceSeen  = Field{"source_seen", of.Bits(of.Reg10, 11, 1), "the packet, from another chassis, was in the table of sources"}
 	FromEdge    = Field{"from_edge", of.Bits(of.Reg10, 16, 12), "number of the edge router that translated the destination, for inside addresses that have external ones at several edges; 0 = none"}
 	PingID      = Field{"ping_id", of.Bits(of.Reg11, 0, 16), "identifier that the sender of a renumbered ping gave it"}
 	Renumbered  = Field{"renumbered", of.Bits(of.Reg11, 16, 1), "the daemon gave the ping another identifier"}
@@ -40,7 +42,7 @@ var (
 
 // Fields lists every field.
 var Fields = []Field{Datapath, NextHop4, NextHop6, RouterPort, LastRouter, FromTunnel, Redirected, Routed, TooBig,
-	FromVXLAN, ToVXLAN, Asked, Missed, FromEdge,
+	FromVXLAN, ToVXLAN, Learnt, Asked, Missed, SourceSeen, FromEdge,
 	PingID, Renumbered, Restored, Tries, Ingress, InPort, OutPort, OptionSrc, OptionDst, OptionRedir, OptionEdge, OptionTrace, TraceID, TraceColour}
 
 // Marks of connections. A router's zone for connections from inside marks renumbered pings: the identifier that their sender
@@ -85,14 +87,16 @@ var Meters = []of.Meter{{ID: MeterICMP, RatePPS: 200, Burst: 100}, {ID: MeterNei
 // The kinds of groups, in the top four bits of a group's id. The next four number the parts of a group that would be
 // too large for one message; the low 24 bits are a VNI.
 const (
-	GroupFlood      = 0x1 // every port of a switch: local ports, and one copy for each other chassis with ports
-	GroupFloodLocal = 0x2 // the local ports only, for packets from a tunnel
-	groupReturn     = 0x5 // the ways of packets that have to leave through one edge; the low 28 bits are a hash
-	groupChassis    = 0x4 // the ways of a gateway to a chassis; the low 28 bits are a hash of its name
-	groupAsk        = 0x8 // on demand: packets for MACs of a switch that are not here, to the daemon, or without it to an edge; the low 28 bits are a VNI
-	groupAskNext    = 0x9 // the same for next hops behind a router port; the low 28 bits are a hash of its name
-	groupAskWho     = 0xa // the same for ARP and ND questions, without the daemon to everybody on the switch; one for all
-	groupRoute      = 0x3 // the ways of a static route; the low 28 bits are a hash of router and prefix
+	GroupFlood        = 0x1 // every port of a switch: local ports, and one copy for each other chassis with ports
+	GroupFloodLocal   = 0x2 // the local ports only, for packets from a tunnel
+	GroupUnknown      = 0x6 // the ports of a switch behind which any MAC may be, here and elsewhere
+	GroupUnknownLocal = 0x7 // those here
+	groupReturn       = 0x5 // the ways of packets that have to leave through one edge; the low 28 bits are a hash
+	groupChassis      = 0x4 // the ways of a gateway to a chassis; the low 28 bits are a hash of its name
+	groupAsk          = 0x8 // on demand: packets for MACs of a switch that are not here, to the daemon, or without it to an edge; the low 28 bits are a VNI
+	groupAskNext      = 0x9 // the same for next hops behind a router port; the low 28 bits are a hash of its name
+	groupAskWho       = 0xa // the same for ARP and ND questions, without the daemon to everybody on the switch; one for all
+	groupRoute        = 0x3 // the ways of a static route; the low 28 bits are a hash of router and prefix
 )
 
 // Limits of groups for everybody on a switch.
@@ -168,6 +172,39 @@ const meterPort = 1 << 16
 // answers.
 func PortMeter(ofport uint32) of.Meter {
 	return of.Meter{ID: meterPort + ofport&0xffff, RatePPS: 10, Burst: 20}
+}
+
+// meterStorm is where the ids of the meters of what ports flood begin.
+const meterStorm = 2 << 16
+
+// StormMeter limits what one port sends to everybody on a switch where not all addresses are declared: broadcast, multicast, and
+// frames for unknown MACs. It is far above what networks need to find each other.
+func StormMeter(ofport uint32) of.Meter {
+	return of.Meter{ID: meterStorm + ofport&0xffff, RatePPS: 1000, Burst: 1000}
+}
+
+// Bounds of what is learnt: MACs that are not seen for so many seconds are forgotten, and no port, and no other chassis on one
+// switch, teaches more than so many.
+const (
+	LearntSeconds   = 300
+	LearntOfPort    = 1024
+	LearntOfChassis = 4096
+)
+
+// LearntNamespace is the first byte of the cookies of flows that Open vSwitch has learnt: 'm'. Nobody but the switch adds or removes them.
+const LearntNamespace = 0x6d
+
+// LearntCookie is the cookie of what is learnt from a port or chassis, from a hash of that.
+func LearntCookie(hash uint64) uint64 { return LearntNamespace<<56 | hash>>8 }
+
+// learntPriority is that of the flows in LearntMAC.
+const learntPriority = 100
+
+// LearnMAC makes Open vSwitch remember the source MAC of a packet on the switch of that VNI: packets for it are to be written these
+// numbers into fields.
+func LearnMAC(vni uint32, cookie uint64, limit uint32, load ...of.LearnTerm) of.Action {
+	return of.Learn{Table: LearntMAC.ID, Priority: learntPriority, Cookie: cookie, HardTimeout: LearntSeconds, Limit: limit,
+		Match: []of.LearnTerm{{Dst: Datapath.Sub, Value: of.U(uint64(vni))}, {Dst: of.Whole(of.EthDst), Src: of.Whole(of.EthSrc)}}, Load: load}
 }
 
 // ToDaemonFrom is ToDaemon for what one port asks, under the meter of that port.

@@ -109,6 +109,8 @@ func (r *Rule) verifyActions(actions []of.Action) error {
 				continue
 			}
 			next = *a.Table
+		case of.Learn:
+			next = a.Table
 		case of.Controller:
 			if !r.Punt {
 				return fmt.Errorf("may not punt")

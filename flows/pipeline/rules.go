@@ -24,8 +24,8 @@ var (
 	UnknownPeer = &Rule{ID: 11, Name: "unknown-peer", Table: TunnelIn, Drop: "tunnel packet from an address of no chassis",
 		Doc: "Only chassis of the deployment may inject packets."}
 
-	Unchecked = &Rule{ID: 20, Name: "unchecked-port", Table: PortSecurity, Priority: 100, Match: fields(of.Metadata, of.Reg14), Next: tables(Responder),
-		Doc: "Port security is off."}
+	Unchecked = &Rule{ID: 20, Name: "unchecked-port", Table: PortSecurity, Priority: 100, Match: fields(of.Metadata, of.Reg14), Next: tables(Source, Responder),
+		Doc: "Port security is off. What comes from a port without declared addresses is learnt."}
 	OwnARP = &Rule{ID: 21, Name: "own-arp", Table: PortSecurity, Priority: 90, Match: fields(of.Metadata, of.Reg14, of.EthSrc, of.EthType, of.ARPSHA, of.ARPSPA), Next: tables(Responder),
 		Doc: "ARP from the port's MAC and one of its addresses, or a probe (RFC 5227)."}
 	OwnIPv4 = &Rule{ID: 22, Name: "own-ipv4", Table: PortSecurity, Priority: 90, Match: fields(of.Metadata, of.Reg14, of.EthSrc, of.EthType, of.IPSrc), Next: tables(Responder),
@@ -50,6 +50,19 @@ var (
 		Doc: "Anything else from the port's MAC."}
 	SpoofedMAC = &Rule{ID: 30, Name: "spoofed-mac", Table: PortSecurity, Drop: "source MAC is not the port's",
 		Doc: "A frame from a MAC that is not the port's."}
+
+	OwnSource = &Rule{ID: 270, Name: "own-source", Table: Source, Priority: 110, Match: fields(of.Metadata, of.Reg10, of.Reg14, of.EthSrc), Next: tables(Responder),
+		Doc: "The port's own MAC: where that is, is known."}
+	DeclaredElsewhere = &Rule{ID: 271, Name: "declared-elsewhere", Table: Source, Priority: 100, Match: fields(of.Metadata, of.Reg10, of.EthSrc), Next: tables(L2Lookup),
+		Doc: "From another chassis, and the MAC of a port: where that is, is known."}
+	DeclaredSource = &Rule{ID: 272, Name: "declared-source", Table: Source, Priority: 100, Match: fields(of.Metadata, of.Reg10, of.EthSrc), Drop: "source MAC is another port's",
+		Doc: "A port without declared addresses may send from any MAC but those of others."}
+	LearnHere = &Rule{ID: 273, Name: "learn-here", Table: Source, Priority: 50, Match: fields(of.Metadata, of.Reg10, of.Reg14), Next: tables(Responder, LearntMAC),
+		Doc: "The MAC is behind this port, until it is seen behind another one."}
+	LearnThere = &Rule{ID: 274, Name: "learn-there", Table: Source, Priority: 50, Match: fields(of.Metadata, of.Reg10, of.TunSrc, of.TunIPv6Src), Next: tables(L2Lookup, LearntMAC),
+		Doc: "The MAC is on the chassis that the packet came from."}
+	NotToLearn = &Rule{ID: 275, Name: "not-to-learn", Table: Source, Next: tables(L2Lookup),
+		Doc: "From a chassis without such ports."}
 
 	Tagged = &Rule{ID: 40, Name: "tagged", Table: Responder, Priority: 200, Match: fields(of.VLANTCI), Next: tables(L2Lookup),
 		Doc: "Frames with a VLAN tag are switched, never answered."}
@@ -118,8 +131,27 @@ var (
 		Doc: "A connection from outside to an address of this chassis that has external ones at several edges: connection tracking remembers the edge."}
 	AskPort = &Rule{ID: 242, Name: "ask-port", Table: L2Lookup, Priority: 30, Group: true, Match: fields(of.Metadata, of.Reg10), Buckets: tables(Miss, TunnelOut), Next: tables(Miss),
 		Doc: "On demand: the MAC may be of a port whose flows are not here; the daemon knows. Without a daemon an edge does, which has all flows."}
+	AskSource = &Rule{ID: 276, Name: "ask-source", Table: L2Lookup, Priority: 150, Match: fields(of.Metadata, of.Reg10), Next: tables(Source),
+		Doc: "From another chassis, on a switch that learns: where the sender is, is learnt first."}
+	FloodOf = &Rule{ID: 277, Name: "flood-of", Table: L2Lookup, Group: true, Priority: 85, Match: fields(of.Metadata, of.EthDst, of.Reg14),
+		Doc: "As flood, on a switch with ports without declared addresses: so much a second of each port, so that no loop or broken station fills all chassis."}
+	SearchLearnt = &Rule{ID: 278, Name: "search-learnt", Table: L2Lookup, Priority: 20, Match: fields(of.Metadata), Next: tables(LearntMAC, ByLearnt),
+		Doc: "Any other MAC of a switch that learns may have been learnt."}
 	UnknownDestination = &Rule{ID: 66, Name: "unknown-destination", Table: L2Lookup, Drop: "destination MAC is unknown on the switch",
 		Doc: "No port of the switch has this MAC."}
+
+	NotLearnt = &Rule{ID: 279, Name: "not-learnt", Table: LearntMAC, Next: tables(ByLearnt),
+		Doc: "Nobody has sent from this MAC for a while."}
+	LearntHere = &Rule{ID: 280, Name: "learnt-here", Table: ByLearnt, Priority: 100, Match: fields(of.Reg10), Next: tables(Deliver),
+		Doc: "The MAC is behind a port of this chassis."}
+	LearntThere = &Rule{ID: 281, Name: "learnt-there", Table: ByLearnt, Priority: 100, Match: fields(of.Reg10), Next: tables(TunnelOut),
+		Doc: "The MAC is on another chassis."}
+	UnknownFromTunnel = &Rule{ID: 282, Name: "unknown-from-tunnel", Table: ByLearnt, Group: true, Priority: 90, Match: fields(of.Metadata, of.Reg10),
+		Doc: "From another chassis, and not known here: to the ports here behind which it may be, never back into a tunnel."}
+	UnknownOf = &Rule{ID: 283, Name: "unknown-of", Table: ByLearnt, Group: true, Priority: 80, Match: fields(of.Metadata, of.Reg14),
+		Doc: "From a port here: to all ports behind which the MAC may be, here and elsewhere, so much a second."}
+	NobodyHasIt = &Rule{ID: 284, Name: "nobody-has-it", Table: ByLearnt, Drop: "destination MAC is unknown on the switch",
+		Doc: "From a router, which knows MACs from intent only."}
 
 	RouterTagged = &Rule{ID: 80, Name: "router-tagged", Table: RouterIn, Priority: 110, Match: fields(of.VLANTCI), Drop: "VLAN-tagged frame sent to a router",
 		Doc: "Routers take untagged frames only."}
@@ -289,9 +321,12 @@ var Rules = []*Rule{
 	MulticastSource, LocalPort, TunnelPort, VXLANPort, MulticastPort, UnboundPort,
 	PeerVXLAN, PeerChassis, UnknownPeer,
 	Unchecked, OwnND, SpoofedND, OwnARP, OwnIPv4, DHCPRequest, OwnIPv6, UnspecifiedIPv6, SpoofedAddress, OwnMAC, SpoofedMAC,
+	OwnSource, DeclaredElsewhere, DeclaredSource, LearnHere, LearnThere, NotToLearn,
 	Tagged, OwnAddressAsked, RogueServer, AskHostConfig, StrangeClient, ARPResponder, NDResponder, Learn, AskARP, AskND, UnknownARP, UnknownND, NotAsked,
 	NDAdvertiseAll, NDAdvertise, NDBroken,
-	Remember, ToLocalPort, ToRemotePort, ByGateway, ToRouter, UnboundDestination, FloodFromTunnel, Flood, AskPort, FromPatch, FromMulticast, ToPatch, PatchByGateway, ToMulticast, UnknownDestination,
+	AskSource, Remember, ToLocalPort, ToRemotePort, ByGateway, ToRouter, UnboundDestination, FloodFromTunnel, FloodOf, Flood, AskPort, FromPatch, FromMulticast, ToPatch, PatchByGateway, ToMulticast, SearchLearnt, UnknownDestination,
+	NotLearnt,
+	LearntHere, LearntThere, UnknownFromTunnel, UnknownOf, NobodyHasIt,
 	RouterTagged, Martian, RouterSpoofed, CheckExternal, RouterAccept, RouterNotIP,
 	Unsnat, NoUnsnat,
 	PingReply, Dnat, NoDnat,

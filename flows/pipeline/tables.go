@@ -6,9 +6,12 @@ var (
 	Classify     = Table{0, "classify", "Which logical port is this? Local in-ports become (switch, port key); tunnel packets go on to tunnel_in."}
 	TunnelIn     = Table{4, "tunnel_in", "Tunnel packets: only from known chassis; the VNI becomes the switch, the option of Geneve becomes port keys and flags."}
 	PortSecurity = Table{8, "port_security", "A port with declared addresses sends from its own MAC and addresses only."}
+	Source       = Table{10, "source", "Switches with ports that have no declared addresses: which MACs are behind those is learnt; nobody takes a declared one."}
 	Responder    = Table{12, "responder", "ARP and ND for addresses known from intent are answered here, on the sender's own node."}
 	NDReply      = Table{14, "nd_reply", "Second half of the ND responder: the advertisement's link-layer option can only be written once the packet is an advertisement."}
 	L2Lookup     = Table{16, "l2_lookup", "Destination MAC to port, with its place: local, another chassis, or a router."}
+	LearntMAC    = Table{17, "learnt_mac", "The MACs that were learnt, each with its place. Open vSwitch fills it by itself; nothing is declared here but that a MAC is not there."}
+	ByLearnt     = Table{18, "by_learnt", "To where the MAC was learnt; else to all ports behind which it may be."}
 	RouterIn     = Table{40, "router_in", "Sanity of what enters a router."}
 	UnSNAT       = Table{41, "unsnat", "Replies to connections that left with an external address get their inside address back."}
 	DNAT         = Table{42, "dnat", "Connections to an external address go to the one inside."}
@@ -31,5 +34,5 @@ var (
 )
 
 // Tables lists every table.
-var Tables = []Table{Classify, TunnelIn, PortSecurity, Responder, NDReply, L2Lookup, RouterIn, UnSNAT, DNAT, ExternalSize, RouterLocal, Route, Return, Neighbour,
+var Tables = []Table{Classify, TunnelIn, PortSecurity, Source, Responder, NDReply, L2Lookup, LearntMAC, ByLearnt, RouterIn, UnSNAT, DNAT, ExternalSize, RouterLocal, Route, Return, Neighbour,
 	UnDNAT, SNAT, Hairpin, Translated, RouterOut, NextSize, Miss, TunnelOut, TunnelSize, Encap, Deliver}
