@@ -256,6 +256,7 @@ func (a answers) health(_ context.Context, args map[string]string) (any, error) 
 		return nil, err
 	}
 	s := a.l.applier.Stats()
+	s.Foreign = max(0, s.Foreign-a.l.learntMACs(s))
 	h := a.l.vital.health(s, time.Now())
 	h.Audit = a.l.found.audit(s)
 	return h, nil

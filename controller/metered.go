@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tuplenet/controller/metrics"
+	"tuplenet/datapath/apply"
 	"tuplenet/datapath/ofconn"
 	"tuplenet/flows/pipeline"
 	"tuplenet/model/store"
@@ -81,13 +82,18 @@ func serviceOf(why pipeline.Punt) string {
 	return "unknown"
 }
 
+// learntMACs is how many MACs the switch had learnt by itself when its flows were counted last.
+func (l *loop) learntMACs(counted apply.Stats) int {
+	return max(0, counted.InTable[pipeline.LearntMAC.ID]-l.applier.Tables()[pipeline.LearntMAC.ID])
+}
+
 // reading is what the page of metrics shows. It is called by who serves it.
 func (l *loop) reading() metrics.Reading {
 	said, applied := l.vital.said.Load(), l.applier.Stats()
-	audit := l.found.audit(applied)
+	audit, learnt := l.found.audit(applied), l.learntMACs(applied)
 	r := metrics.Reading{
 		Ready: l.vital.ready() == nil, SwitchConnected: l.session.Load() != nil, Observed: said.observed, Compiled: said.compiled, Applied: said.applied,
-		Problems: len(said.problems), Flows: map[string]int{}, Groups: applied.Groups, Foreign: applied.Foreign, Refused: applied.Failing,
+		Problems: len(said.problems), Flows: map[string]int{}, Groups: applied.Groups, Foreign: max(0, applied.Foreign-learnt), Learnt: learnt, Refused: applied.Failing,
 		FlowOps: map[string]uint64{"add": applied.Added, "modify": applied.Modified, "delete": applied.Removed, "refused": applied.Refused},
 		Drift:   audit.Drift, AuditPasses: applied.Passes, AuditLast: applied.LastPass, Ports: said.ports, Peers: map[string]metrics.Peer{},
 		Drops: map[string]uint64{}, Certificates: map[string]string{},

@@ -23,10 +23,11 @@ type Reading struct {
 	// Revisions of the store: read, compiled, acknowledged by the switch.
 	Observed, Compiled, Applied int64
 	Problems                    int
-	// Flows of ours in the switch by table, wanted groups, flows of others, flows and groups that the switch refuses.
-	Flows            map[string]int
-	Groups           int
-	Foreign, Refused int
+	// Flows of ours in the switch by table, wanted groups, flows of others, MACs that the switch has learnt by itself, flows and groups
+	// that it refuses.
+	Flows                    map[string]int
+	Groups                   int
+	Foreign, Learnt, Refused int
 	// FlowOps counts flows added, modified, removed and refused since the start.
 	FlowOps map[string]uint64
 	// Drift counts what audits found, by kind.

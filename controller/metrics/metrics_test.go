@@ -32,7 +32,7 @@ func page(t *testing.T, r Reading) string {
 // everything has a value for each metric.
 func everything() Reading {
 	return Reading{Ready: true, EtcdConnected: true, SwitchConnected: true, Observed: 7, Compiled: 7, Applied: 6, Problems: 1,
-		Flows: map[string]int{"classify": 3}, Groups: 2, Foreign: 4, Refused: 1, FlowOps: map[string]uint64{"add": 5, "refused": 1},
+		Flows: map[string]int{"classify": 3}, Groups: 2, Foreign: 4, Learnt: 12, Refused: 1, FlowOps: map[string]uint64{"add": 5, "refused": 1},
 		Drift: map[string]uint64{"missing": 2}, AuditPasses: 9, AuditLast: time.UnixMilli(1500), Ports: map[string]int{"bound": 1},
 		Peers: map[string]Peer{"hv2": {Up: true, Transitions: 3}}, Drops: map[string]uint64{"spoofed-mac": 8},
 		Relists: map[string]uint64{"compacted": 1}, OnDemand: &OnDemand{Ports: 4, Installed: 6, Evicted: 2, Unknown: 1, OverLimits: 5}}
@@ -53,7 +53,7 @@ func TestThePageHasNoFindingsOfPromlint(t *testing.T) {
 func TestThePageShowsWhatIsRead(t *testing.T) {
 	got := page(t, everything())
 	for _, want := range []string{
-		"tuplenet_ready 1\n", "tuplenet_etcd_connected 1\n", "tuplenet_switch_connected 1\n", `tuplenet_revision{kind="applied"} 6` + "\n",
+		"tuplenet_ready 1\n", "tuplenet_learnt_macs 12\n", "tuplenet_etcd_connected 1\n", "tuplenet_switch_connected 1\n", `tuplenet_revision{kind="applied"} 6` + "\n",
 		`tuplenet_flows{table="classify"} 3` + "\n", `tuplenet_flow_ops_total{op="add",result="ok"} 5` + "\n",
 		`tuplenet_flow_ops_total{op="add",result="refused"} 1` + "\n", `tuplenet_flow_audit_drift_total{kind="missing"} 2` + "\n",
 		"tuplenet_flow_audit_last_pass_timestamp_seconds 1.5\n", `tuplenet_bfd_up{peer="hv2"} 1` + "\n", `tuplenet_bfd_transitions_total{peer="hv2"} 3` + "\n",

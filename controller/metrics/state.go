@@ -13,7 +13,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // descriptions of what is read at a scrape.
 type descriptions struct {
-	ready, etcd, ovs, problems, revision, flows, groups, foreign, refused, ops, drift, passes, lastPass,
+	ready, etcd, ovs, problems, revision, flows, groups, foreign, learnt, refused, ops, drift, passes, lastPass,
 	ports, bfd, transitions, drops, relists, certificates, wanted, changed, unknown, overLimit *prometheus.Desc
 }
 
@@ -27,6 +27,7 @@ func described() descriptions {
 		flows:        describe("flows", "Flows of tuplenet in the switch.", "table"),
 		groups:       describe("groups", "Groups that the switch should have."),
 		foreign:      describe("foreign_flows", "Flows in the integration bridge that are not tuplenet's."),
+		learnt:       describe("learnt_macs", "MACs that the switch learnt behind ports without declared addresses."),
 		refused:      describe("refused_flows", "Flows and groups that are wanted and that the switch refuses now."),
 		ops:          describe("flow_ops_total", "Flows sent to the switch.", "op", "result"),
 		drift:        describe("flow_audit_drift_total", "Things in the switch that somebody else changed.", "kind"),
@@ -48,7 +49,7 @@ func described() descriptions {
 // Describe implements prometheus.Collector.
 func (s state) Describe(ch chan<- *prometheus.Desc) {
 	d := described()
-	for _, x := range []*prometheus.Desc{d.ready, d.etcd, d.ovs, d.problems, d.revision, d.flows, d.groups, d.foreign, d.refused, d.ops, d.drift, d.passes,
+	for _, x := range []*prometheus.Desc{d.ready, d.etcd, d.ovs, d.problems, d.revision, d.flows, d.groups, d.foreign, d.learnt, d.refused, d.ops, d.drift, d.passes,
 		d.lastPass, d.ports, d.bfd, d.transitions, d.drops, d.relists, d.certificates, d.wanted, d.changed, d.unknown, d.overLimit} {
 		ch <- x
 	}
@@ -72,6 +73,7 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	gauge(d.revision, float64(r.Applied), "applied")
 	gauge(d.groups, float64(r.Groups))
 	gauge(d.foreign, float64(r.Foreign))
+	gauge(d.learnt, float64(r.Learnt))
 	gauge(d.refused, float64(r.Refused))
 	counter(d.passes, r.AuditPasses)
 	if !r.AuditLast.IsZero() {

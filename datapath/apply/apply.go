@@ -91,11 +91,12 @@ func (f Failure) String() string { return fmt.Sprintf("%s: %s: %v", f.Owner, f.W
 
 // Stats are counts for metrics.
 type Stats struct {
-	Owners, Flows, Groups int   // wanted
-	Present               int   // our flows in the switch, as far as we know
-	Foreign               int   // flows of other namespaces, when counted last
-	Failing               int   // current failures
-	Committed, Applied    int64 // revisions
+	Owners, Flows, Groups int      // wanted
+	Present               int      // our flows in the switch, as far as we know
+	Foreign               int      // flows of other namespaces, when counted last
+	InTable               [256]int // flows of a table, of whatever namespace, when counted last
+	Failing               int      // current failures
+	Committed, Applied    int64    // revisions
 	Rounds                uint64
 	Messages              uint64 // sent in bundles
 	Resyncs               uint64 // times that the switch was read back at once

@@ -114,8 +114,10 @@ func (a *Applier) beginPass(ctx context.Context, s session) error {
 	a.audit.ticks, a.audit.again = max(1, a.cfg.Steps), map[reportKey]bool{}
 	a.audit.queue = append([]portion{{what: settingsPortion}, {what: groupsPortion}}, a.divide(counts)...)
 	total := 0
-	for _, n := range counts {
+	a.stats.InTable = [len(a.stats.InTable)]int{}
+	for t, n := range counts {
 		total += n
+		a.stats.InTable[t] = n
 	}
 	a.stats.Foreign = max(0, total-len(a.have.flows))
 	return nil

@@ -89,8 +89,10 @@ func (a *Applier) readBack(ctx context.Context, s session) error {
 	}
 	a.have, a.strays = now, nil
 	a.stats.Foreign = -len(dump)
-	for _, n := range counts {
+	a.stats.InTable = [len(a.stats.InTable)]int{}
+	for t, n := range counts {
 		a.stats.Foreign += n
+		a.stats.InTable[t] = n
 	}
 	a.stats.Foreign = max(0, a.stats.Foreign)
 	a.stats.Resyncs++
