@@ -135,6 +135,7 @@ func TestX01_X04_X07_X09_PodsOfAllHostsComeAndGoWithOneCommand(t *testing.T) {
 		t.Errorf("the interface of bob-ns02: %s", out)
 	}
 	reach("bob-ns02", "172.16.2.1")
+	reach("bob-ns02", "172.16.1.1") // whose MAC nobody has declared
 	run("pods", "del")
 	run("pods", "del")
 	if after := here(); after != before {
