@@ -113,6 +113,7 @@ type follower struct {
 	rev     int64 // up to which intent is delivered
 	streams [3]stream
 	pending map[string]request // waiters not delivered yet
+	chassis map[string]bool    // that are registered
 
 	// what is known of the store, to notice that it is another one
 	seen    int64  // highest revision
@@ -124,6 +125,7 @@ type follower struct {
 type stream struct {
 	keyRange
 	next int64 // the revision from which to watch
+	gathering
 }
 
 const (
@@ -161,10 +163,10 @@ func (f *follower) watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watched := f.store.ownStream(clientv3.WithRequireLeader(ctx))
-	var chans [3]clientv3.WatchChan
-	for i, st := range f.streams {
-		chans[i] = c.Watch(watched, st.from, clientv3.WithRange(st.end), clientv3.WithRev(st.next), clientv3.WithProgressNotify())
+	for i := range f.streams {
+		f.streams[i].begin(watched, c)
 	}
+	spec, nodes, sync := &f.streams[streamSpec], &f.streams[streamNodes], &f.streams[streamSync]
 	probe := time.NewTimer(f.probePause())
 	defer probe.Stop()
 	probes := make(chan probed, 1)
@@ -176,16 +178,22 @@ func (f *follower) watch(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case resp, ok := <-chans[streamSpec]:
+		case resp, ok := <-spec.watch:
 			err = f.take(streamSpec, resp, ok)
-		case resp, ok := <-chans[streamNodes]:
+		case resp, ok := <-nodes.watch:
 			err = f.take(streamNodes, resp, ok)
-		case resp, ok := <-chans[streamSync]:
+		case resp, ok := <-sync.watch:
 			err = f.take(streamSync, resp, ok)
+		case <-spec.due:
+			spec.begin(watched, c)
+		case <-nodes.due:
+			nodes.begin(watched, c)
 		case <-patience:
 			patience = nil
 			if len(f.pending) > 0 {
-				_ = c.RequestProgress(watched) // an error shows at the watches
+				if spec.due == nil && nodes.due == nil { // a watch that does not run tells nothing
+					_ = c.RequestProgress(watched) // an error shows at the watches
+				}
 				patience = time.After(10 * waiterPatience)
 			}
 		case <-probe.C:
@@ -284,7 +292,8 @@ func (f *follower) load(ctx context.Context) error {
 	for i, r := range ranges {
 		f.streams[i] = stream{keyRange: r, next: h.revision + 1}
 	}
-	f.loaded, f.rev, f.pending = true, h.revision, map[string]request{}
+	f.loaded, f.rev, f.pending, f.chassis = true, h.revision, map[string]request{}, map[string]bool{}
+	f.count(u.Changes)
 	f.deliver(u)
 	return nil
 }
@@ -319,6 +328,8 @@ func (f *follower) take(which int, resp clientv3.WatchResponse, ok bool) error {
 		u.Gone = f.takeWaiters(resp.Events)
 	} else {
 		u.Changes = f.changes(resp.Events)
+		f.count(u.Changes)
+		st.gather(resp.Events, f.pause(), time.Now())
 	}
 	advanced := f.streams[streamSpec].next-1 > f.rev
 	f.rev = max(f.rev, f.streams[streamSpec].next-1)

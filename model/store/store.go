@@ -70,6 +70,7 @@ type Store struct {
 	streams atomic.Uint64 // of watches, made so far
 
 	probe time.Duration // how often Follow checks that the store is still the same
+	share time.Duration // see shareOfChassis
 	feed  feed
 }
 
@@ -98,7 +99,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Store{cfg: cfg, keys: newLayout(cfg.Prefix), log: cfg.Logger.With("component", "store"), ctx: ctx, cancel: cancel,
-		waits: map[string]clientv3.LeaseID{}, probe: 5 * time.Second}, nil
+		waits: map[string]clientv3.LeaseID{}, probe: 5 * time.Second, share: shareOfChassis}, nil
 }
 
 // Close ends the connection; requests under way fail. Leases are left to expire.
