@@ -28,7 +28,8 @@ import (
 )
 
 // The fleet: simulated nodes in a few processes follow one etcd in a process of its own. A node has what a daemon has from the
-// store's client to the compiled outputs; its switch is a map. TUPLENET_FLEET_NODES, _RATE and _SECONDS change the size.
+// store's client to the compiled outputs; its switch is a map. TUPLENET_FLEET_NODES, _RATE and _SECONDS change the size;
+// with _CHASSIS nodes believe that they are more than there are, _ONDEMAND=0 has them compile all flows.
 
 func setting(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv("TUPLENET_FLEET_" + name)); err == nil {
@@ -343,7 +344,7 @@ func newFleet(t *testing.T, r *record, nodes int) *fleet {
 	return f
 }
 
-// network writes the network that is there before: a router, switches with a port each, and chassis.
+// network writes the network that is there before: a router, switches with a port each, and a chassis for each node.
 func (f *fleet) network(t *testing.T) {
 	t.Helper()
 	b := f.st.Bulk()
@@ -362,10 +363,22 @@ func (f *fleet) network(t *testing.T) {
 		rp, sp := model.NewLink("lr", ls, []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 1}), 16)})
 		add(&model.LogicalSwitch{Name: ls}, rp, sp,
 			&model.LogicalSwitchPort{Switch: ls, Name: fmt.Sprintf("local%d", i), Type: model.PortVIF, IPs: []netip.Addr{netip.AddrFrom4([4]byte{10, byte(i), 0, 2})}})
-		if _, err := f.st.PutChassis(t.Context(), &model.Chassis{Name: fmt.Sprintf("hv%d", i+1), IPs: []netip.Addr{chassisIP(i + 1)}, Encaps: []model.Encap{model.EncapGeneve}}); err != nil {
-			t.Fatal(err)
-		}
 	}
+	var all sync.WaitGroup
+	var next atomic.Int64
+	chassis := setting("CHASSIS", max(int(f.count), fleetPorts))
+	for range 16 {
+		all.Go(func() {
+			for i := int(next.Add(1)); i <= chassis; i = int(next.Add(1)) {
+				c := &model.Chassis{Name: fmt.Sprintf("hv%d", i), IPs: []netip.Addr{chassisIP(i)}, Encaps: []model.Encap{model.EncapGeneve}}
+				if _, err := f.st.PutChassis(t.Context(), c); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // reports adds up what the nodes measured since the last time.

@@ -33,10 +33,22 @@ type gathering struct {
 	recent int
 }
 
-// begin watches from where the stream was.
+// begin watches from where the stream was. It does not wait for etcd, as making a watch does.
 func (s *stream) begin(ctx context.Context, c *clientv3.Client) {
 	ctx, stop := context.WithCancel(ctx)
-	s.gathering = gathering{watch: c.Watch(ctx, s.from, clientv3.WithRange(s.end), clientv3.WithRev(s.next), clientv3.WithProgressNotify()), stop: stop, since: time.Now()}
+	from, end, next := s.from, s.end, s.next
+	watch := make(chan clientv3.WatchResponse)
+	go func() {
+		defer close(watch)
+		for resp := range c.Watch(ctx, from, clientv3.WithRange(end), clientv3.WithRev(next), clientv3.WithProgressNotify()) {
+			select {
+			case watch <- resp:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	s.gathering = gathering{watch: watch, stop: stop, since: time.Now()}
 }
 
 // gather takes note of changes that came, and ends the watch for a pause if there were many.
