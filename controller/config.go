@@ -132,7 +132,7 @@ func (c *Config) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.HashFunction, "hash-fn", compile.DefaultHash, "what spreads packets over equal routes: "+strings.Join(compile.HashNames(), ", "))
 	fs.BoolVar(&c.Redirect, "redirect", true, "a gateway that cannot reach a chassis sends by way of another gateway")
 	fs.BoolVar(&c.Untunnel, "untunnel", false, "traffic for the physical network leaves through the host's own stack, replies return through the edge")
-	fs.BoolVar(&c.OnDemand, "ondemand", false, "flows for ports on other chassis are made when a port here first needs them; gateways have them all")
+	fs.BoolVar(&c.OnDemand, "ondemand", true, "flows for ports on other chassis are made when a port here first needs them; gateways have them all")
 	fs.DurationVar(&c.OnDemandIdle, "ondemand-idle", 5*time.Minute, "with --ondemand: after how long without packets such flows go")
 	fs.DurationVar(&c.BFDInterval, "bfd-interval", 100*time.Millisecond, "how often watched chassis say that they live (BFD); three lost ones and they count as down")
 	fs.DurationVarP(&c.Interval, "interval", "i", 5*time.Second, "how often liveness is renewed; after three times this the node counts as dead")
