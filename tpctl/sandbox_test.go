@@ -77,3 +77,15 @@ func TestTheSandboxTakesPlansThatFitOnly(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+func TestPodsAreAskedForInWordsThatAreUnderstood(t *testing.T) {
+	for _, args := range []string{"create 0", "create -1", "create many", "create 1 2", "create 1 --pod-if eth7", "delete all"} {
+		_, errs, code := sandboxRun(t, "", append([]string{"sandbox", "--name", "tpctl-refused", "pods"}, strings.Fields(args)...)...)
+		if code != tpctl.ExitUsage || errs == "" {
+			t.Errorf("%s: code %d, says %q", args, code, errs)
+		}
+	}
+	if _, errs, code := sandboxRun(t, "", "sandbox", "--name", "tpctl-refused", "pods", "create"); code != tpctl.ExitNotFound {
+		t.Errorf("pods without a sandbox: code %d, says %q", code, errs)
+	}
+}
