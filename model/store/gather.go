@@ -12,15 +12,16 @@ import (
 
 // A message for each change and each node is what etcd's processor is used for in a large deployment: a core hands out some tens of thousands
 // a second. Where changes come faster than that, nodes let them gather: they end the watch and begin it again a while later from where
-// it was, and etcd hands out all that came meanwhile in one message, at a twentieth of the cost. A node judges by what it knows: how fast changes
+// it was, and etcd hands out all that came meanwhile in one message, at a tenth of the cost. A node judges by what it knows: how fast changes
 // come, and how many others there are to be told.
 const (
-	// shareOfChassis times the number of chassis is how long changes gather.
-	shareOfChassis = 250 * time.Microsecond
-	// gatherLeast and gatherMost bound that time: below, nothing is gathered, which is so for fewer than 40 chassis.
-	gatherLeast, gatherMost = 10 * time.Millisecond, time.Second
+	// shareOfChassis times the number of chassis is how long changes gather: no longer than it takes to save most of the cost, for
+	// whoever makes a change waits for it.
+	shareOfChassis = 100 * time.Microsecond
+	// gatherLeast and gatherMost bound that time: below, nothing is gathered, which is so for fewer than 100 chassis.
+	gatherLeast, gatherMost = 10 * time.Millisecond, 500 * time.Millisecond
 	// rush is how many changes must come in that time: 40,000 messages a second for all chassis together.
-	rush = 10
+	rush = 4
 )
 
 // gathering is the watch of a stream, or the time until the next one.

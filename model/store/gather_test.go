@@ -143,7 +143,7 @@ func TestAWatchGoesOnWhereChangesAreFewOrNodesAre(t *testing.T) {
 		ends  bool
 	}{
 		{"many changes, many chassis", 500 * time.Millisecond, 10 * time.Millisecond, true},
-		{"few changes, many chassis", 500 * time.Millisecond, 100 * time.Millisecond, false},
+		{"few changes, many chassis", 500 * time.Millisecond, 200 * time.Millisecond, false},
 		{"many changes, few chassis", 5 * time.Millisecond, time.Millisecond / 10, false},
 	} {
 		ended := false
