@@ -75,8 +75,7 @@ func portAdds(s side, r *record) {
 	r.milliseconds("first ping from another chassis, p95", quantile(answered, 0.95))
 
 	w.quiet()
-	idle := w.idle()
-	all, daemons := w.perRound(idle, rounds, func() {
+	all, daemons := w.perRound(rounds, func() {
 		s.addPort(0, "new", ip)
 		plug.in()
 		w.pause(pace)
@@ -86,7 +85,7 @@ func portAdds(s side, r *record) {
 	})
 	r.milliseconds("CPU per port added and deleted", all)
 	r.milliseconds("CPU per port, daemons alone", daemons)
-	all, _ = w.perRound(idle, rounds, func() { // what both sides cannot save
+	all, _ = w.perRound(rounds, func() { // what both sides cannot save
 		plug.in()
 		w.pause(pace)
 		plug.out()
@@ -96,15 +95,17 @@ func portAdds(s side, r *record) {
 }
 
 // perRound is the processor time of daemons and clients together, and of the daemons alone, that a round of something costs beyond what the
-// daemons use when idle.
-func (w *world) perRound(idle time.Duration, rounds int, do func()) (all, daemons time.Duration) {
+// daemons use when idle, which is measured before and after: a daemon may be looking through its switch for the first time.
+func (w *world) perRound(rounds int, do func()) (all, daemons time.Duration) {
 	w.t.Helper()
+	idle := w.idle()
 	before, begun := w.used(), time.Now()
 	for range rounds {
 		do()
 	}
-	used := w.used().since(before)
-	daemons = used.sum() - time.Duration(float64(idle)*time.Since(begun).Seconds())
+	used, took := w.used().since(before), time.Since(begun)
+	idle = (idle + w.idle()) / 2
+	daemons = used.sum() - time.Duration(float64(idle)*took.Seconds())
 	w.t.Logf("%d rounds: %s, of which idle %s", rounds, used, seconds(used.sum()-daemons))
 	return (daemons + used.clients) / time.Duration(rounds), daemons / time.Duration(rounds)
 }

@@ -29,7 +29,6 @@ func ruleChanges(s side, r *record) {
 	s.gateways(1)
 	s.settled()
 	w.quiet()
-	idle := w.idle()
 	rounds := envNumber(w.t, "RULES", "10")
 	changes := s.changes()
 	for _, what := range []string{"route", "NAT rule"} {
@@ -39,7 +38,7 @@ func ruleChanges(s side, r *record) {
 		w.pause(pace)
 		var took []time.Duration
 		k := 1
-		all, daemons := w.perRound(idle, rounds, func() {
+		all, daemons := w.perRound(rounds, func() {
 			k++
 			for _, do := range []func(int){c.add, c.del} {
 				start := time.Now()

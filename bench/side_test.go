@@ -198,10 +198,10 @@ func (u used) String() string {
 	return fmt.Sprintf("daemons %s (%s), clients %s", seconds(u.sum()), strings.Join(names, ", "), seconds(u.clients))
 }
 
-// idle is the processor time that the daemons use in a second while nothing happens.
+// idle is the processor time that the daemons use in a second while nothing happens, beside what they do every few seconds.
 func (w *world) idle() time.Duration {
 	w.t.Helper()
-	const long = 2 * time.Second
+	const long = 5 * time.Second
 	before := w.used()
 	w.pause(long)
 	return time.Duration(float64(w.used().since(before).sum()) / long.Seconds())

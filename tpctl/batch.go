@@ -232,7 +232,7 @@ func (a *app) batch(ctx context.Context, in io.Reader, size int64, from int, kee
 
 // markEnd makes a wait end with everything that was written before.
 func markEnd(ctx context.Context, st *store.Store, w *wait) (*receiptView, error) {
-	revision, err := st.Mark(ctx, store.WithWaiter(w.id))
+	revision, err := st.Mark(ctx, store.WithWaiter(w.id), store.Since(w.since))
 	if err != nil {
 		return nil, err
 	}

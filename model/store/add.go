@@ -20,6 +20,7 @@ type Option func(*options)
 
 type options struct {
 	waiter string
+	since  int64 // 0: the change alone
 	pools  []Pool
 	// service gives out the prefixes of pools with a driver
 	service PrefixService
@@ -31,6 +32,10 @@ type options struct {
 // WithWaiter puts the request of a waiter into the same transaction as the change; Await with the same id then waits for
 // the nodes. An id is used once.
 func WithWaiter(id string) Option { return func(o *options) { o.waiter = id } }
+
+// Since has the waiter wait for everything that was written after a revision, not for the change alone: nodes for which that
+// changes something answer by themselves.
+func Since(revision int64) Option { return func(o *options) { o.since = revision } }
 
 func collect(opts []Option) (o options) {
 	for _, f := range opts {

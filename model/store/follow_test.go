@@ -282,3 +282,28 @@ func TestSnapshot_is_of_one_revision_and_paged(t *testing.T) {
 		t.Fatalf("%v %v", some, err)
 	}
 }
+
+// TestP16_AMarkSaysSinceWhenItsWaiterWaits: then those for whom what was written changed something answer unasked.
+func TestP16_AMarkSaysSinceWhenItsWaiterWaits(t *testing.T) {
+	s := newStore(t)
+	r := follow(t, s)
+	other := s.another(t)
+	var first int64
+	for i, name := range []string{"LS-A", "LS-B"} {
+		_, rev, err := other.AddSwitch(t.Context(), &model.LogicalSwitch{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = rev
+		}
+	}
+	rev, err := other.Mark(t.Context(), WithWaiter("w1"), Since(first-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.until(t, "the waiter", func() bool { return len(r.waiters) > 0 })
+	if w := r.waiters[0]; w.ID != "w1" || w.Revision != rev || w.Since != first-1 {
+		t.Errorf("waiter %+v, want revision %d and what came after %d", w, rev, first-1)
+	}
+}
