@@ -2,6 +2,7 @@ package tpctl
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -209,13 +210,14 @@ func (a *app) batch(ctx context.Context, in io.Reader, size int64, from int, kee
 		}
 	}
 	r := newBatchRun(a, st, set, keepGoing)
+	defer r.close()
 	begun := time.Now()
 	bar := newProgressBar(a.env.Stderr, size, begun)
 	failed := a.feed(ctx, r, in, from, bar)
 	bar.end()
 	summary := batchSummary{Done: r.done, Failed: r.errors, Transactions: r.transactions, Seconds: time.Since(begun).Seconds(), Revision: r.revision}
 	if failed == nil && wait != nil {
-		summary.Receipt, failed = markEnd(ctx, st, wait)
+		summary.Receipt, failed = markEnd(ctx, st, wait, summary.Revision)
 	}
 	if set.Output.structured() {
 		if err := writeDocument(a.env.Stdout, set.Output, summary); err != nil {
@@ -230,13 +232,13 @@ func (a *app) batch(ctx context.Context, in io.Reader, size int64, from int, kee
 	return failed
 }
 
-// markEnd makes a wait end with everything that was written before.
-func markEnd(ctx context.Context, st *store.Store, w *wait) (*receiptView, error) {
-	revision, err := st.Mark(ctx, store.WithWaiter(w.id), store.Since(w.since))
+// markEnd makes a wait end with what was written up to a revision; 0: with everything.
+func markEnd(ctx context.Context, st *store.Store, w *wait, written int64) (*receiptView, error) {
+	revision, err := st.Mark(ctx, store.WithWaiter(w.id), store.Between(w.since, written))
 	if err != nil {
 		return nil, err
 	}
-	return w.end(ctx, st, revision)
+	return w.end(ctx, st, cmp.Or(written, revision))
 }
 
 // feed reads, parses and carries out the lines. What waits for company is sent when no further line is there yet.

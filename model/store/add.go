@@ -20,8 +20,9 @@ type Option func(*options)
 
 type options struct {
 	waiter string
-	since  int64 // 0: the change alone
-	pools  []Pool
+	// what the waiter waits for; 0: the change
+	since, revision int64
+	pools           []Pool
 	// service gives out the prefixes of pools with a driver
 	service PrefixService
 	// families of which the port gets an address; nil: all
@@ -33,9 +34,11 @@ type options struct {
 // the nodes. An id is used once.
 func WithWaiter(id string) Option { return func(o *options) { o.waiter = id } }
 
-// Since has the waiter wait for everything that was written after a revision, not for the change alone: nodes for which that
-// changes something answer by themselves.
-func Since(revision int64) Option { return func(o *options) { o.since = revision } }
+// Between has the waiter wait for what was written behind the revision since and up to revision, in place of the change that it is
+// part of: nodes for which that changes something answer by themselves, as soon as they have applied it.
+func Between(since, revision int64) Option {
+	return func(o *options) { o.since, o.revision = since, revision }
+}
 
 func collect(opts []Option) (o options) {
 	for _, f := range opts {

@@ -25,7 +25,7 @@ func (s *Store) waiterOps(ctx context.Context, o options, nodes bool) ([]clientv
 	if o.waiter == "" {
 		return nil, nil
 	}
-	op, err := s.waiterOp(ctx, o.waiter, request{Nodes: nodes, Since: o.since})
+	op, err := s.waiterOp(ctx, o.waiter, request{Nodes: nodes, Revision: o.revision, Since: o.since})
 	return []clientv3.Op{op}, err
 }
 
