@@ -23,24 +23,30 @@ func sandbox(ctx context.Context, name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-func TestTheSandboxWithEdgesIsThereForEverybodyToPlay(t *testing.T) {
-	t.Parallel()
+// playground is a sandbox of a test's own: the time that it has, its name, and how its commands are run, which have to succeed.
+func playground(t *testing.T, name string) (ctx context.Context, full string, run func(args ...string) string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	name := os.Getenv("TUPLENET_LAB_PREFIX") + "played"
+	t.Cleanup(cancel)
+	full = os.Getenv("TUPLENET_LAB_PREFIX") + name
 	t.Cleanup(func() {
-		if err := lab.Remove(context.Background(), "", name); err != nil {
+		if err := lab.Remove(context.Background(), "", full); err != nil {
 			t.Error(err)
 		}
 	})
-	run := func(args ...string) string {
+	return ctx, full, func(args ...string) string {
 		t.Helper()
-		out, err := sandbox(ctx, name, args...)
+		out, err := sandbox(ctx, full, args...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return out
 	}
+}
+
+func TestTheSandboxWithEdgesIsThereForEverybodyToPlay(t *testing.T) {
+	t.Parallel()
+	ctx, name, run := playground(t, "played")
 	if out := run("up", "--tutorial", "--edges", "2", "--one-nic"); !strings.Contains(out, "tpctl lnat add LR-edge2") {
 		t.Errorf("it does not tell what it types:\n%s", out)
 	}
@@ -71,22 +77,7 @@ func TestTheSandboxWithEdgesIsThereForEverybodyToPlay(t *testing.T) {
 
 func TestX01_X04_X07_X09_PodsOfAllHostsComeAndGoWithOneCommand(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	name := os.Getenv("TUPLENET_LAB_PREFIX") + "pods"
-	t.Cleanup(func() {
-		if err := lab.Remove(context.Background(), "", name); err != nil {
-			t.Error(err)
-		}
-	})
-	run := func(args ...string) string {
-		t.Helper()
-		out, err := sandbox(ctx, name, args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
+	ctx, name, run := playground(t, "pods")
 	variables := func(args ...string) { // with the environment of the seed
 		t.Helper()
 		c := exec.CommandContext(ctx, filepath.Join(bin, "tpctl"), append([]string{"sandbox", "--name", name}, args...)...)
