@@ -11,6 +11,7 @@ import (
 // Derived values.
 const (
 	derivedScope   = "scope"   // "" → scope
+	derivedHome    = "home"    // "" → the switches that have ports with an interface here, sorted
 	derivedLinks   = "links"   // switch → []link
 	derivedMembers = "members" // switch → members
 	derivedPart    = "part"    // part of a switch's ports → members
@@ -26,6 +27,7 @@ const (
 func derived() map[string]memo.Derived {
 	return map[string]memo.Derived{
 		derivedScope:   {Compute: computeScope},
+		derivedHome:    {Compute: computeHome},
 		derivedLinks:   {Compute: computeLinks},
 		derivedMembers: {Compute: computeMembers},
 		derivedPart:    {Compute: computePart},
@@ -74,8 +76,8 @@ func computeScope(r memo.Reader, _ string) any {
 			enter(k.ID)
 		}
 	}
-	for _, id := range localPorts(r) {
-		visit(getPort(r, id).Switch)
+	for _, ls := range r.Derived(derivedHome, "").([]string) {
+		visit(ls)
 	}
 	for i := 0; i < len(s.Switches); i++ { // grows while it is walked
 		for _, l := range r.Derived(derivedLinks, s.Switches[i]).([]link) {
@@ -87,6 +89,16 @@ func computeScope(r memo.Reader, _ string) any {
 	slices.Sort(s.Switches)
 	slices.Sort(s.Routers)
 	return s
+}
+
+// computeHome is apart from the scope, so that one more port on a switch that has others here is no reason to walk.
+func computeHome(r memo.Reader, _ string) any {
+	switches := []string{}
+	for _, id := range localPorts(r) {
+		switches = append(switches, getPort(r, id).Switch)
+	}
+	slices.Sort(switches)
+	return slices.Compact(switches)
 }
 
 func switchesInScope(r memo.Reader) []string { return r.Derived(derivedScope, "").(scope).Switches }
