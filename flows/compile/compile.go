@@ -143,6 +143,7 @@ func (o *Output) add(flows ...pipeline.Flow) { o.Flows = append(o.Flows, flows..
 func New() *memo.Engine[Output] {
 	return memo.New(memo.Config[Output]{
 		Indexes:     indexes(),
+		Joins:       joins(),
 		Derived:     derived(),
 		Features:    Features(),
 		EqualOutput: Output.Equal,

@@ -2,6 +2,7 @@ package compile_test
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -61,5 +62,49 @@ func TestP01_AHostCompilesWhatItsPortsReachAndAChangeCostsWhatItTouches(t *testi
 	manyRuns, many := edit(large, compileFacts(large.see("hv1")), "S00", "p-S00-3")
 	if few == 0 || few != many || fewRuns != manyRuns {
 		t.Errorf("a port's other address changed %d outputs by %d functions among 10 ports, %d by %d among 400", few, fewRuns, many, manyRuns)
+	}
+}
+
+// With flows on demand a port elsewhere concerns a host by the chassis that is on the switch because of it, if it is the first there, or was the last.
+func TestP01_AHostComputesNothingForAPortThatBringsNoChassisToASwitch(t *testing.T) {
+	w := twoTenants(t, 5, 5)
+	e := compileFacts(w.see("hv1"))
+	node := compile.Node{Chassis: "hv1", IPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, TunnelPort: 1, OnDemand: true}
+	e.Set(memo.Key{Kind: compile.KindNode}, node)
+	c := &model.Chassis{Name: "hv3", IPs: []netip.Addr{netip.MustParseAddr("192.0.2.3")}}
+	e.Set(compile.FactKey(c.Ref()), c)
+	e.Update()
+	at := model.Ref{Kind: model.KindSwitchPort, Parent: "S00", Name: "p-S00-3"}
+	p := *fact[*model.LogicalSwitchPort](w, at)
+	p.Name, p.Key, p.MAC = "new", 900, model.MAC{2, 0, 0, 0, 9, 0}
+	p.IPs = []netip.Addr{netip.MustParseAddr("10.0.9.0")}
+	bind := func(chassis string) memo.Key {
+		b := &model.Binding{Port: p.Name, Chassis: chassis}
+		e.Set(compile.FactKey(b.Ref()), b)
+		return compile.FactKey(b.Ref())
+	}
+	for _, s := range []struct {
+		what    string
+		do      func()
+		touches bool
+	}{
+		{"a port that is nowhere", func() { e.Set(compile.FactKey(p.Ref()), &p) }, false},
+		{"its binding to a chassis that is on the switch", func() { bind("hv2") }, false},
+		{"its move to one that is not", func() { bind("hv3") }, true},
+		{"its move back", func() { bind("hv2") }, true},
+		{"the end of the binding", func() { e.Delete(bind("hv2")) }, false},
+		{"the end of the port", func() { e.Delete(compile.FactKey(p.Ref())) }, false},
+	} {
+		before := e.Stats()
+		s.do()
+		changes := e.Update()
+		after := e.Stats()
+		runs := after.DerivedRuns + after.UnitRuns - before.DerivedRuns - before.UnitRuns
+		if touched := len(changes) > 0; touched != s.touches || !s.touches && runs > 0 {
+			t.Errorf("%s made the host run %d functions and change %d outputs", s.what, runs, len(changes))
+		}
+	}
+	if ch := e.Recompute(); len(ch) > 0 {
+		t.Errorf("compiling anew changed %v", ch[0].Unit)
 	}
 }

@@ -11,7 +11,6 @@ import (
 // Indexes over the facts.
 const (
 	indexPorts       = "ports"       // switch → its ports
-	indexPart        = "part"        // part of a switch's ports → the ports
 	indexLinks       = "links"       // switch → its ports of type router
 	indexOpen        = "open"        // switch → its ports behind which unknown addresses may be
 	indexLoose       = "loose"       // switch → its ports whose MACs are learnt
@@ -28,13 +27,14 @@ const (
 	indexNATInside   = "natinside"   // inside prefix → the NAT rules for connections to it from outside
 	indexWanted      = "wanted"      // switch → its ports elsewhere that are wanted here
 	indexAll         = "all"         // kind → every fact of the kind (chassis, interfaces)
+
+	joinChassis = "chassison" // switch → the chassis that its ports are bound to
 )
 
 func indexes() map[string]func(memo.Key, any) []string {
 	type port = *model.LogicalSwitchPort
 	return map[string]func(memo.Key, any) []string{
 		indexPorts:       index(func(p port) []string { return []string{p.Switch} }),
-		indexPart:        index(func(p port) []string { return []string{partOf(p)} }),
 		indexPortName:    index(func(p port) []string { return []string{p.Name} }),
 		indexLinks:       index(func(p port) []string { return when(p.Type == model.PortRouter, p.Switch) }),
 		indexOpen:        index(func(p port) []string { return when(isOpen(p), p.Switch) }),
@@ -57,6 +57,15 @@ func indexes() map[string]func(memo.Key, any) []string {
 			}
 			return nil
 		},
+	}
+}
+
+func joins() map[string]memo.Join {
+	return map[string]memo.Join{
+		joinChassis: {Kind: string(model.KindBinding), Index: indexPortName, Entry: func(binding, port any) (string, memo.Key, bool) {
+			b, p := binding.(*model.Binding), port.(*model.LogicalSwitchPort)
+			return p.Switch, memo.Key{Kind: string(model.KindChassis), ID: b.Chassis}, p.Type != model.PortRouter && b.Chassis != ""
+		}},
 	}
 }
 

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"slices"
-	"strconv"
 
 	"tuplenet/flows/memo"
 	"tuplenet/model"
@@ -14,7 +13,6 @@ const (
 	derivedHome    = "home"    // "" → the switches that have ports with an interface here, sorted
 	derivedLinks   = "links"   // switch → []link
 	derivedMembers = "members" // switch → members
-	derivedPart    = "part"    // part of a switch's ports → members
 	derivedLocal   = "local"   // "" → switch → the ports with an interface here
 	derivedLocalOf = "localof" // switch → the ports with an interface here
 	derivedEager   = "eager"   // switch → whether its ports are compiled unasked
@@ -30,7 +28,6 @@ func derived() map[string]memo.Derived {
 		derivedHome:    {Compute: computeHome},
 		derivedLinks:   {Compute: computeLinks},
 		derivedMembers: {Compute: computeMembers},
-		derivedPart:    {Compute: computePart},
 		derivedRouters: {Compute: computeRouters},
 		derivedLocal:   {Compute: computeLocal},
 		derivedLocalOf: {Compute: computeLocalOf},
@@ -235,59 +232,22 @@ type members struct {
 	Remote []string        // other chassis with ports, sorted
 }
 
-// Who is on a switch with many ports is found part by part, so that one port more or less costs a look at its part.
-const (
-	memberParts = 64  // that a switch has at most
-	memberPart  = 128 // ports of one part, where keys are without gaps
-)
-
-// partOf names the part of its switch's ports that a port is in.
-func partOf(p *model.LogicalSwitchPort) string {
-	return partName(p.Switch, int(p.Key)/memberPart%memberParts)
-}
-
-func partName(ls string, part int) string { return ls + "/" + strconv.Itoa(part) }
-
+// computeMembers looks at the ports with an interface here and at the list of chassis: however many ports a switch has, one more of them on a
+// chassis that has one already, or on none, concerns nobody.
 func computeMembers(r memo.Reader, ls string) any {
-	ports := r.List(indexPorts, ls)
-	if len(ports) <= memberPart {
-		return membersAmong(r, ports)
-	}
 	m := members{}
-	for part := range memberParts {
-		some := r.Derived(derivedPart, partName(ls, part)).(members)
-		m.Local = append(m.Local, some.Local...)
-		m.Remote = append(m.Remote, some.Remote...)
-	}
-	slices.Sort(m.Local)
-	slices.Sort(m.Remote)
-	m.Remote = slices.Compact(m.Remote)
-	return m
-}
-
-func computePart(r memo.Reader, part string) any { return membersAmong(r, r.List(indexPart, part)) }
-
-func membersAmong(r memo.Reader, ports []memo.Key) members {
-	m := members{}
-	chassis := map[string]bool{}
 	own := getNode(r).Chassis
-	for _, k := range ports {
-		p := getPort(r, k.ID)
-		if p.Type == model.PortRouter {
-			continue
-		}
-		switch pl := placeSeenBy(r, own, p); {
-		case pl.Here:
+	for _, id := range r.Derived(derivedLocalOf, ls).([]string) {
+		if p := getPort(r, id); p.Type != model.PortRouter && placeSeenBy(r, own, p).Here {
 			m.Local = append(m.Local, p.Key)
-		case pl.Chassis != "":
-			chassis[pl.Chassis] = true
 		}
-	}
-	for c := range chassis {
-		m.Remote = append(m.Remote, c)
 	}
 	slices.Sort(m.Local)
-	slices.Sort(m.Remote)
+	for _, k := range r.List(joinChassis, ls) {
+		if k.ID != own {
+			m.Remote = append(m.Remote, k.ID)
+		}
+	}
 	return m
 }
 

@@ -13,7 +13,9 @@ type core struct {
 	facts     map[Key]*node
 	entries   map[Key]*node
 	derived   map[Key]*node
-	indexes   []index // by name
+	indexes   []index         // by name
+	joins     []*join         // by name
+	lists     map[string]bool // the names of both
 	known     map[string]Derived
 	equalFact func(a, b any) bool
 	roots     func(r Reader, feature int32) []string // sorted, each once
@@ -45,13 +47,24 @@ const unitHeight = int32(1) << 30
 func newCore() core {
 	return core{
 		graph: newGraph(), facts: map[Key]*node{}, entries: map[Key]*node{}, derived: map[Key]*node{},
-		known: map[string]Derived{}, pendingAt: map[*node]int{},
+		known: map[string]Derived{}, pendingAt: map[*node]int{}, lists: map[string]bool{},
 	}
 }
 
-func (c *core) configure(indexes map[string]func(Key, any) []string, known map[string]Derived) {
+func (c *core) configure(indexes map[string]func(Key, any) []string, joins map[string]Join, known map[string]Derived) {
 	for _, name := range slices.Sorted(maps.Keys(indexes)) {
-		c.indexes = append(c.indexes, index{name, indexes[name]})
+		c.lists[name] = true
+		c.indexes = append(c.indexes, index{name: name, entries: indexes[name]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(joins)) {
+		at := slices.IndexFunc(c.indexes, func(ix index) bool { return ix.name == joins[name].Index })
+		if at < 0 || c.lists[name] {
+			panic("memo: join " + name + " is of no index, or has the name of one")
+		}
+		c.lists[name] = true
+		j := newJoin(name, joins[name])
+		c.joins = append(c.joins, j)
+		c.indexes[at].joins = append(c.indexes[at].joins, j)
 	}
 	for kind, d := range known {
 		if d.Equal == nil {

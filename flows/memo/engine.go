@@ -44,7 +44,7 @@ func New[O any](cfg Config[O]) *Engine[O] {
 	if e.equal == nil {
 		e.equal = func(a, b O) bool { return reflect.DeepEqual(a, b) }
 	}
-	e.configure(cfg.Indexes, cfg.Derived)
+	e.configure(cfg.Indexes, cfg.Joins, cfg.Derived)
 	e.core.roots = e.rootsOf
 	for i, f := range cfg.Features {
 		if slices.ContainsFunc(cfg.Features[:i], func(o Feature[O]) bool { return o.Name == f.Name }) {

@@ -62,9 +62,15 @@ func (c *core) applyFacts() {
 		for _, ix := range c.indexes {
 			c.reindex(ix, n.key, p.before, n.value)
 		}
+		for _, j := range c.joins {
+			if n.key.Kind == j.Kind && !c.faults.losesJoinOfFact {
+				j.touch(n.key.ID)
+			}
+		}
 		c.changed(n)
 		c.orphan(n)
 	}
+	c.rejoin()
 	c.pending = c.pending[:0]
 	c.pendingAt = map[*node]int{} // clear would for ever cost what the largest round cost
 }
@@ -73,6 +79,7 @@ func (c *core) applyFacts() {
 type index struct {
 	name    string
 	entries func(Key, any) []string
+	joins   []*join // that are over it
 }
 
 func (ix index) of(key Key, value any) []string {
@@ -80,15 +87,6 @@ func (ix index) of(key Key, value any) []string {
 		return nil
 	}
 	return ix.entries(key, value)
-}
-
-func (c *core) hasIndex(name string) bool {
-	for _, ix := range c.indexes {
-		if ix.name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // reindex moves a fact from the entries of its old value to those of its new value.
@@ -109,6 +107,16 @@ func (c *core) reindex(ix index, key Key, before, now any) {
 			c.changed(n)
 		}
 	}
+	for _, j := range ix.joins {
+		for _, entry := range old {
+			j.touch(entry)
+		}
+		for _, entry := range fresh {
+			if !c.faults.losesJoinOfOther {
+				j.touch(entry)
+			}
+		}
+	}
 }
 
 // entry returns the node of an index entry, making an empty one if there is none.
@@ -125,15 +133,32 @@ func (c *core) entry(key Key) *node {
 // which is none unless the engine is broken.
 func (c *core) rebuildIndexes() {
 	fresh := make(map[Key]*members, len(c.entries))
+	list := func(name, entry string, what Key) {
+		key := Key{name, entry}
+		if fresh[key] == nil {
+			fresh[key] = &members{}
+		}
+		fresh[key].add(what)
+	}
 	for _, n := range c.facts {
 		for _, ix := range c.indexes {
 			for _, entry := range ix.of(n.key, n.value) {
-				key := Key{ix.name, entry}
-				if fresh[key] == nil {
-					fresh[key] = &members{}
-				}
-				fresh[key].add(n.key)
+				list(ix.name, entry, n.key)
 			}
+		}
+	}
+	for _, j := range c.joins {
+		j.forget()
+		for _, n := range c.facts {
+			if n.value == nil || n.key.Kind != j.Kind {
+				continue
+			}
+			if m := fresh[Key{j.Index, n.key.ID}]; m != nil {
+				j.hold(n.key.ID, c.pairs(j, n.value, m.list()))
+			}
+		}
+		for l := range j.held {
+			list(j.name, l.entry, l.what)
 		}
 	}
 	for key, n := range c.entries {

@@ -29,4 +29,8 @@ type faults struct {
 	losesRaise            bool // a value that got higher leaves its readers where they are
 	recomputesLess        bool // Recompute leaves out the derived values
 	collectsNothing       bool // what nobody reads stays
+	losesJoinOfFact       bool // a pair is not looked at when its first fact changes
+	losesJoinOfOther      bool // a pair is not looked at when its other fact comes into the index
+	forgetsOtherPairs     bool // what several pairs put into an entry leaves it with one of them
+	unlistsFirst          bool // what one pair hands over to another leaves its entry for a moment
 }

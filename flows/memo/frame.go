@@ -125,7 +125,7 @@ func (f *frame) Get(key Key) any {
 func (f *frame) List(index, entry string) []Key {
 	f.mustBeRunning()
 	c := f.c
-	if !c.hasIndex(index) {
+	if !c.lists[index] {
 		panic("memo: no index " + index)
 	}
 	n := c.entry(Key{index, entry})

@@ -9,7 +9,8 @@
 // The pieces:
 //   - a fact is a value under a Key; facts are set from outside;
 //   - an index entry is the sorted list of the keys of the facts that an index function puts into it. Every entry
-//     is tracked on its own: a change of one entry concerns only those who listed that entry;
+//     is tracked on its own: a change of one entry concerns only those who listed that entry. The entries of a join
+//     list what follows from pairs of facts;
 //   - a derived value is computed from facts, entries and other derived values, and shared between its readers. It
 //     is computed only while somebody reads it, and when it comes out equal to before, its readers do not notice;
 //   - a unit is one output: a Feature applied to one id. The ids that a feature has now are computed values, too: of the
@@ -63,6 +64,8 @@ type Config[O any] struct {
 	// Indexes: the entries of the index of that name in which a fact is listed. Duplicates are counted once. Called for
 	// facts of every kind.
 	Indexes map[string]func(key Key, value any) []string
+	// Joins are indexes over pairs of facts, read with List like the others; names are of one space with those of Indexes.
+	Joins map[string]Join
 	// Derived values by kind.
 	Derived map[string]Derived
 	// Features in the order in which Update reports their changes.
@@ -71,6 +74,15 @@ type Config[O any] struct {
 	EqualFact func(a, b any) bool
 	// EqualOutput tells whether a unit's output did not change; nil means reflect.DeepEqual.
 	EqualOutput func(a, b O) bool
+}
+
+// Join declares an index over pairs: a fact of one kind, and a fact that an index lists in the entry named by the first one's ID. What
+// follows from where two facts meet is then kept at the cost of the pairs that a change touches; whoever lists an entry does not look at its pairs.
+type Join struct {
+	Kind, Index string
+	// Entry of the join in which a pair is listed, and as what: any key. It is listed once however many pairs put it there. ok is false for
+	// a pair that is listed nowhere.
+	Entry func(fact, with any) (entry string, listed Key, ok bool)
 }
 
 // Derived declares one kind of derived value.

@@ -18,6 +18,8 @@ import (
 //	rank/I   a dependency turns round when ranks change
 //	on/I     I has units
 //
+// A link meets the numbers that have its own item as their value.
+//
 // Every function goes through a recorder, which knows what each function read the last time and which functions ran.
 const items = 6
 
@@ -122,6 +124,12 @@ func onIndex(k Key, v any) []string {
 	return nil
 }
 
+// meets lists the ends of links, of which several are alike, by the half that they are in.
+func meets(link, num any) (string, Key, bool) {
+	to := number(link)
+	return strconv.Itoa(to % 2), Key{"end", strconv.Itoa(to / 2)}, to != number(num)
+}
+
 // rank is by the number of the item, the smallest the highest, where no fact says otherwise.
 func rank(r Reader, id string) int {
 	if n, ok := r.Get(Key{"rank", id}).(int); ok {
@@ -175,6 +183,7 @@ func randomWorld(rec *recorder) *Engine[string] {
 	}
 	return New(Config[string]{
 		Indexes: map[string]func(Key, any) []string{"has": hasIndex, "even": evenIndex, "on": onIndex},
+		Joins:   map[string]Join{"meets": {Kind: "link", Index: "has", Entry: meets}},
 		Derived: map[string]Derived{
 			"chain": derived("chain", chain),
 			"length": derived("length", func(r Reader, id string) string {
@@ -202,6 +211,8 @@ func randomWorld(rec *recorder) *Engine[string] {
 				func(r Reader, id string) string {
 					return r.Derived("length", id).(string) + " " + r.Derived("chain", id).(string) + fmt.Sprint(r.Get(Key{"rank", id}))
 				}),
+			feature("ends", func(Reader) []string { return []string{"0", "1"} },
+				func(r Reader, id string) string { return fmt.Sprint(r.List("meets", id)) }),
 			feature("title", func(Reader) []string { return []string{"0", "1", "2", "3"} },
 				func(r Reader, id string) string { return r.Derived("title", id).(string) }),
 			feature("long", func(r Reader) []string { // roots that depend on derived values
@@ -287,6 +298,11 @@ func checkLeftovers(e *Engine[string]) error {
 			if n.readers == 0 {
 				return fmt.Errorf("%s is kept, but nobody reads it", key)
 			}
+		}
+	}
+	for _, j := range e.joins {
+		if len(j.at)+len(j.held) > 0 {
+			return fmt.Errorf("pairs of facts that are gone are kept: %v, %v", j.at, j.held)
 		}
 	}
 	return nil
