@@ -73,6 +73,25 @@ func (a *appearances) take(f ovsdb.Facts, bridge string) localPorts {
 	return p
 }
 
+// claim lets ports be here whose interface appeared while this daemon runs, before their bindings are written: so their flows are in the switch
+// before others send to them, and nothing that comes is sent back to where they were. Each appearance does so once, as it takes
+// the binding once (package status).
+func (l *loop) claim() {
+	for port := range l.claimed {
+		if _, here := l.ports.present[port]; !here {
+			delete(l.claimed, port)
+			l.facts.Unclaim(port)
+		}
+	}
+	for port := range l.ports.ready {
+		n := l.ports.present[port]
+		if n > l.appeared.initial && l.claimed[port] != n && l.exists(port) && l.works(port) {
+			l.claimed[port] = n
+			l.facts.Claim(port)
+		}
+	}
+}
+
 // takeInterfaces reads what OVSDB says about the integration bridge and asks for the ports that the node needs.
 func (l *loop) takeInterfaces(f ovsdb.Facts) {
 	l.wantPorts(f)

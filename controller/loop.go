@@ -69,6 +69,7 @@ type loop struct {
 
 	ports    localPorts
 	appeared appearances
+	claimed  map[string]uint64 // port → the appearance that made it count as here
 	desired  ovsdb.Desired
 	tunnel   uint32 // OpenFlow port of the Geneve tunnel, 0 while there is none
 	vxlan    uint32 // the same of VXLAN
@@ -355,6 +356,7 @@ func (l *loop) sync() {
 	}
 	l.demand.take(time.Now())
 	l.facts.SetNode(l.compileNode())
+	l.claim()
 	begun := time.Now()
 	changes := l.facts.Update()
 	if len(changes) > 0 {

@@ -481,3 +481,52 @@ func TestT41_ThePortsInFrontOfARouterHereAreBoundWhenItsFlowsAreAcknowledged(t *
 		}
 	})
 }
+
+// A port that comes to another host is carried there before others are told to send to it.
+func TestT20_TheFlowsOfAPortThatComesAreThereBeforeItsBinding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := up(t)
+		binding := func(rev int64, chassis string) {
+			r.deliver(store.Update{Revision: rev, Changes: []store.Change{{Ref: model.Ref{Kind: model.KindBinding, Name: "p"}, Revision: rev, Object: &model.Binding{Port: "p", Chassis: chassis}}}})
+			r.acknowledge()
+		}
+		r.deliver(store.Update{Revision: 11, Changes: []store.Change{{Ref: model.Ref{Kind: model.KindChassis, Name: "other"}, Revision: 11,
+			Object: &model.Chassis{Name: "other", IPs: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, Encaps: []model.Encap{model.EncapGeneve}, UnderlayMTU: 1500}}}})
+		carried := func(when string, want bool) { // else the other host's tunnel endpoint is needed, to send to the port
+			t.Helper()
+			if got := len(r.l.endpoints) == 0; got != want {
+				t.Errorf("%s: the port is here: %v", when, got)
+			}
+		}
+		taken := func() (n int) {
+			for _, p := range r.n.bound {
+				if p == "p" {
+					n++
+				}
+			}
+			return n
+		}
+		binding(1001, "other")
+		carried("the interface was there before, the binding is another's", false)
+		r.ports()
+		r.acknowledge()
+		before := taken()
+		r.ports(row("tap", "p", 5))
+		carried("the interface came, nothing is acknowledged", true)
+		if taken() != before {
+			t.Error("bound before the switch acknowledged")
+		}
+		r.acknowledge()
+		if taken() != before+1 {
+			t.Errorf("bound: %v", r.n.bound)
+		}
+		binding(1002, "me")
+		carried("the binding is here", true)
+		binding(1003, "other")
+		carried("the port appeared elsewhere", false)
+		r.ports(row("tap", "p", 0)) // the switch restarts: that is no new interface
+		r.ports(row("tap", "p", 6))
+		r.acknowledge()
+		carried("the interface has another number", false)
+	})
+}

@@ -163,7 +163,7 @@ func newLoop(cfg Config, log *slog.Logger, chassis string, db status.Store) (*lo
 		vital: newVital(cfg.Version), found: newLedger(cfg, log), facts: facts.New(), reporter: status.New(db, chassis, log), neighbours: host.NewNeighbours(log),
 		mail: newMailbox(), pace: newPace(), ovsFacts: newLatest[ovsdb.Facts](), hostChanged: newLatest[struct{}](), connection: newLatest[struct{}](),
 		applied: newLatest[apply.Applied](), cleared: newLatest[struct{}](), packets: make(chan ofconn.PacketIn, 256), calls: make(chan func()),
-		bindings: map[string]status.Seen{}, mine: map[string]bool{}, endpoints: counted[netip.Addr]{},
+		bindings: map[string]status.Seen{}, mine: map[string]bool{}, claimed: map[string]uint64{}, endpoints: counted[netip.Addr]{},
 		progress: progress{chassis: chassis},
 		untunnel: newUntunnel(cfg, log), networks: newNetworks(log),
 		edge: edge{watch: counted[compile.Watch]{}, encaps: counted[model.Encap]{}, patches: counted[compile.Patch]{}, announce: counted[compile.Announcement]{}, carries: counted[string]{}, translations: newTranslations(cfg.RunDir, log)},

@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,10 +38,48 @@ func TestT69_APortOnTwoHostsIsWhereItCameLast(t *testing.T) {
 	old := f.workload(f.Hosts()[1], "roam-b", "lsp-roam", "f2:01:00:00:00:50", "10.20.2.1", "", "10.20.2.50/24")
 	f.reach(a, old.Addrs()[0])
 	f.eventuallyShows("lsp show LS-B lsp-roam", "chassis: bob")
-	now := f.workload(f.Hosts()[0], "roam-a", "lsp-roam", "f2:01:00:00:00:50", "10.20.2.1", "", "10.20.2.50/24")
-	f.eventuallyShows("lsp show LS-B lsp-roam", "chassis: alice")
+	f.reach(b, old.Addrs()[0])
+	now := old
+	const moves = 5
+	for i := range moves { // as a machine that is migrated: it is on both hosts for a while, and answers on both
+		if i > 0 {
+			f.check(old.Remove(f.ctx))
+			old = now
+		}
+		pings, err := b.StartPing(f.ctx, old.Addrs()[0], 5*time.Millisecond, 0)
+		f.check(err)
+		f.check(pings.Answered(f.ctx))
+		to := f.Hosts()[i%2]
+		now = f.workload(to, "roam-"+strconv.Itoa(i), "lsp-roam", "f2:01:00:00:00:50", "10.20.2.1", "", "10.20.2.50/24")
+		f.eventuallyShows("lsp show LS-B lsp-roam", "chassis: "+to.Name())
+		f.tpctl("lsp add LS-B mark" + strconv.Itoa(i) + " --wait=60s")
+		f.check(pings.Answered(f.ctx))
+		report, err := pings.Stop()
+		f.check(err)
+		if report.Lost() > 0 {
+			t.Errorf("while the port came to %s: %v", to.Name(), report)
+		}
+	}
 	f.tpctl("lsp add LS-B later 10.20.2.51 --wait=60s") // bob has applied what came before, too, and the old workload refuses no connection
 	f.transfer(b, now, now.Addrs()[0], 2e6)
+}
+
+// A host that has no connection to etcd when a port comes to it knows where the port is, though it cannot tell the others.
+func TestT20_AHostKnowsOfAPortThatCameToItBeforeTheStoreDoes(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, lab.Config{Name: "ownport"})
+	a, b := f.routed()
+	f.tpctl("lsp add LS-B lsp-roam 10.20.2.50 f2:01:00:00:00:50")
+	home := f.workload(f.Hosts()[1], "roam-b", "lsp-roam", "f2:01:00:00:00:50", "10.20.2.1", "", "10.20.2.50/24")
+	f.reach(a, home.Addrs()[0])
+	f.check(f.Hosts()[0].CutManagement())
+	f.check(home.Remove(f.ctx))
+	away := f.workload(f.Hosts()[0], "roam-a", "lsp-roam", "f2:01:00:00:00:50", "10.20.2.1", "", "10.20.2.50/24")
+	f.reach(a, away.Addrs()[0])
+	f.check(f.Hosts()[0].RestoreManagement())
+	f.eventuallyShows("lsp show LS-B lsp-roam", "chassis: alice")
+	f.reach(b, away.Addrs()[0])
+	f.reach(away, bobIP)
 }
 
 func TestT17_ADeletedPortIsCutOffAndItsAddressIsFree(t *testing.T) {

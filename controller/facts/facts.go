@@ -6,6 +6,8 @@
 // (lower revision) keeps it; the other is out of service and reported, and comes back by itself when the claim is free. What is
 // in service depends on what the store holds alone, not on the order in which it came.
 //
+// A port whose interface here is newer than its binding is here before the store says so (Claim).
+//
 // One goroutine owns a Facts; nothing here blocks or does I/O.
 package facts
 
@@ -37,6 +39,7 @@ type Facts struct {
 	watched    map[string]compile.Watched   // by chassis
 	uplinks    map[string]compile.Uplink    // by VXLAN device
 	wanted     map[model.Ref]bool           // ports of other chassis
+	claimed    map[model.Ref]int64          // bindings that count as this chassis' own → the revision of what they say instead
 }
 
 // entry is an object and the revision at which it was last written.
@@ -60,6 +63,7 @@ func New() *Facts {
 		ifaces:  map[string]compile.Interface{},
 		broken:  map[memo.Unit][]model.Problem{},
 		wanted:  map[model.Ref]bool{},
+		claimed: map[model.Ref]int64{},
 	}
 }
 
@@ -101,6 +105,9 @@ func (f *Facts) forgetOthers(changes []store.Change, touched map[string]bool) {
 func (f *Facts) replace(ref model.Ref, object model.Object, rev int64, touched map[string]bool) {
 	old := f.objects[ref]
 	f.needs.changed(ref)
+	if instead, ok := f.claimed[ref]; ok && (object == nil || rev != instead) {
+		delete(f.claimed, ref)
+	}
 	if old != nil {
 		f.release(old, touched)
 	}
@@ -122,8 +129,17 @@ func (f *Facts) replace(ref model.Ref, object model.Object, rev int64, touched m
 	}
 	if !contested || old != nil && old.live {
 		e.live = true
-		f.engine.Set(compile.FactKey(ref), object)
+		f.serve(e)
 	}
+}
+
+// serve tells the compiler of an object in service.
+func (f *Facts) serve(e *entry) {
+	o := e.object
+	if _, ok := f.claimed[e.ref]; ok {
+		o = &model.Binding{Port: e.ref.Name, Chassis: f.node.Chassis}
+	}
+	f.engine.Set(compile.FactKey(e.ref), o)
 }
 
 // release takes an object out of everything but the engine.
@@ -170,7 +186,7 @@ func (f *Facts) settle(touched map[string]bool) {
 			continue
 		}
 		if e.live = holds; holds {
-			f.engine.Set(compile.FactKey(e.ref), e.object)
+			f.serve(e)
 		} else {
 			f.engine.Delete(compile.FactKey(e.ref))
 		}
@@ -316,6 +332,26 @@ func (f *Facts) Revision(ref model.Ref) int64 {
 		return e.rev
 	}
 	return 0
+}
+
+// Claim lets a port be on this chassis (SetNode) though its binding names another: its interface here is newer, and the binding is about to be written.
+// It holds for the binding as it is now. Whatever else the store says of it, and Unclaim, ends it.
+func (f *Facts) Claim(port string) {
+	e := f.objects[model.Ref{Kind: model.KindBinding, Name: port}]
+	if e == nil || !e.live || e.object.(*model.Binding).Chassis == f.node.Chassis {
+		return
+	}
+	f.claimed[e.ref] = e.rev
+	f.serve(e)
+}
+
+// Unclaim lets the binding of a port count as it is.
+func (f *Facts) Unclaim(port string) {
+	ref := model.Ref{Kind: model.KindBinding, Name: port}
+	if _, ok := f.claimed[ref]; ok {
+		delete(f.claimed, ref)
+		f.serve(f.objects[ref])
+	}
 }
 
 // Holder returns the object in service that holds a claim, nil if there is none.

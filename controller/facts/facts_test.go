@@ -12,6 +12,7 @@ import (
 
 	"tuplenet/controller/facts"
 	"tuplenet/flows/compile"
+	"tuplenet/flows/pipeline"
 	"tuplenet/model"
 	"tuplenet/model/store"
 )
@@ -244,6 +245,65 @@ func TestInterfacesAreACompleteSet(t *testing.T) {
 		if c.Unit.ID == "LS/a" && c.Unit.Feature == "local" && !c.Gone {
 			t.Error("an interface that left is not gone")
 		}
+	}
+}
+
+// A port whose interface came here is here before its binding says so, until the store says anything else than it did then.
+func TestAClaimedPortIsHereUntilTheStoreSaysOtherwise(t *testing.T) {
+	ref := model.Ref{Kind: model.KindBinding, Name: "a"}
+	at := func(chassis string) *model.Binding { return &model.Binding{Port: "a", Chassis: chassis} }
+	for _, c := range []struct {
+		name string
+		then func(w *world)
+		want bool
+	}{
+		{"nothing is said", func(*world) {}, true},
+		{"the binding is written", func(w *world) { w.put(at("me")) }, true},
+		{"another took the port meanwhile", func(w *world) { w.put(at("c")) }, false},
+		{"the chassis that had it took it back", func(w *world) { w.put(at("b")) }, false},
+		{"the binding is written and then another's", func(w *world) { w.put(at("me")); w.put(at("c")) }, false},
+		{"the binding is deleted", func(w *world) { w.remove(ref) }, true},
+		{"the binding is spoilt", func(w *world) { w.spoil(ref, "not JSON") }, true},
+		{"the store is read again as it is", func(w *world) {
+			w.Apply(store.Update{Reset: true, Revision: w.rev, Changes: []store.Change{{Ref: lswitch("LS", 1).Ref(), Object: lswitch("LS", 1), Revision: 11},
+				{Ref: vif("LS", "a", 1, "").Ref(), Object: vif("LS", "a", 1, "10.0.0.1"), Revision: 11}, {Ref: ref, Object: at("b"), Revision: w.rev}}})
+		}, true},
+		{"the store is replaced by an older one", func(w *world) {
+			w.Apply(store.Update{Reset: true, Revision: 8, Changes: []store.Change{{Ref: lswitch("LS", 1).Ref(), Object: lswitch("LS", 1), Revision: 5},
+				{Ref: vif("LS", "a", 1, "").Ref(), Object: vif("LS", "a", 1, "10.0.0.1"), Revision: 5}, {Ref: ref, Object: at("b"), Revision: 6}}})
+		}, false},
+		{"the interface left", func(w *world) { w.Unclaim("a") }, false},
+		{"the interface left after the binding was written", func(w *world) { w.put(at("me")); w.Unclaim("a"); w.put(at("b")) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.SetNode(compile.Node{Chassis: "me", TunnelPort: 1})
+			w.put(lswitch("LS", 1), vif("LS", "a", 1, "10.0.0.1"))
+			w.put(at("b"))
+			w.SetInterfaces(map[string]compile.Interface{"a": {OFPort: 5}})
+			here := false
+			update := func() {
+				for _, c := range w.Update() {
+					if c.Unit.Feature == "port" {
+						here = slices.ContainsFunc(c.New.Flows, func(f pipeline.Flow) bool { return f.Rule == pipeline.ToLocalPort.ID })
+					}
+				}
+			}
+			if update(); here {
+				t.Fatal("a port that another chassis has is here by its interface alone")
+			}
+			w.Claim("a")
+			if update(); !here {
+				t.Fatal("a claimed port is not here")
+			}
+			c.then(w)
+			if update(); here != c.want {
+				t.Errorf("the port is here: %v", here)
+			}
+			if changes := w.Recompute(); len(changes) > 0 {
+				t.Errorf("incremental compilation missed %v", changes)
+			}
+		})
 	}
 }
 
