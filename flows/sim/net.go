@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -8,8 +9,11 @@ import (
 	"tuplenet/flows/of"
 )
 
-// maxHops is how many switches the copies of one packet may visit in a Net before that counts as a loop.
-const maxHops = 1000
+// MaxHops is how many switches the copies of one packet may visit in a Net before that counts as a loop.
+const MaxHops = 1000
+
+// ErrLoops is what a packet does that visits more.
+var ErrLoops = errors.New("the packet loops")
 
 // Node is a switch with the addresses of its tunnel endpoint.
 type Node struct {
@@ -47,7 +51,7 @@ type Walk struct {
 	Hops []Hop
 	// Delivered left through ordinary ports, Punted went to controllers, Lost were sent to tunnel addresses of nobody.
 	Delivered, Punted, Lost []Arrival
-	// Err is the first error of a switch, or says that the packet loops.
+	// Err is the first error of a switch, or wraps ErrLoops: then the walk ends in its last hop.
 	Err error
 }
 
@@ -74,8 +78,8 @@ func (n Net) follow(start entry, first func(*Switch) Trace) Walk {
 	var w Walk
 	for todo := []entry{start}; len(todo) > 0; todo = todo[1:] {
 		e := todo[0]
-		if len(w.Hops) == maxHops {
-			w.fail(fmt.Errorf("the packet loops: it crossed %d switches", maxHops))
+		if len(w.Hops) == MaxHops {
+			w.fail(fmt.Errorf("%w: it crossed %d switches", ErrLoops, MaxHops))
 			return w
 		}
 		at := len(w.Hops)

@@ -1,6 +1,7 @@
 package walk
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -23,9 +24,10 @@ func (d *Deployment) demands(a sim.Arrival) bool {
 	return true
 }
 
-// onward sends packets on that missed though nothing will be made for them, as the daemon does: marked, from where they missed.
+// onward sends packets on that missed though nothing will be made for them, as the daemon does: marked, from where they missed. Marked, a packet
+// misses no more in this chassis; should one go round nevertheless, the walk ends as one that loops.
 func (d *Deployment) onward(w sim.Walk) sim.Walk {
-	for i := 0; i < len(w.Punted); i++ {
+	for i, sent := 0, 0; i < len(w.Punted) && !errors.Is(w.Err, sim.ErrLoops); i++ {
 		a := w.Punted[i]
 		if !isMiss(a) {
 			continue
@@ -37,6 +39,11 @@ func (d *Deployment) onward(w sim.Walk) sim.Walk {
 		if !ok {
 			continue
 		}
+		if len(w.Hops)+sent >= sim.MaxHops {
+			w.Err = fmt.Errorf("%w: it was sent on %d times after it had missed", sim.ErrLoops, sent)
+			return w
+		}
+		sent++
 		asked := pipeline.Asked.Sub
 		p := a.Packet.With(asked.Field, a.Packet.Get(asked.Field).Or(of.U(1).Shl(uint(asked.Ofs))))
 		w.Punted = slices.Delete(w.Punted, i, i+1)
@@ -52,7 +59,7 @@ func isMiss(a sim.Arrival) bool {
 
 // joined is a walk that went on in one of its hops: there it is another pass.
 func joined(w sim.Walk, hop int, on sim.Walk) sim.Walk {
-	if w.Err == nil {
+	if w.Err == nil || errors.Is(on.Err, sim.ErrLoops) {
 		w.Err = on.Err
 	}
 	if len(on.Hops) == 0 {

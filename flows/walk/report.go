@@ -113,7 +113,8 @@ const (
 	EndHost      = "host"      // left through the host's own stack (untunnel)
 	EndDaemon    = "daemon"    // went to the daemon, which may answer
 	EndDropped   = "dropped"
-	EndLost      = "lost" // sent to a chassis that is not reached
+	EndLost      = "lost"  // sent to a chassis that is not reached
+	EndLoops     = "loops" // went round until it was followed no further
 )
 
 // End is where a copy of the packet ended.

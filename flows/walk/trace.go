@@ -1,6 +1,7 @@
 package walk
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -184,6 +185,10 @@ func (d *Deployment) ends(leg *Leg, w sim.Walk) {
 		s := leg.Hops[a.Hop].Stages[a.Step]
 		leg.Ends = append(leg.Ends, End{Kind: EndDaemon, Chassis: a.Node, Hop: a.Hop, Table: s.Table, Rule: s.Rule, Why: puntText(a.Punt), Packet: a.Packet.String()})
 	}
+	if last := len(leg.Hops) - 1; errors.Is(w.Err, sim.ErrLoops) {
+		leg.Ends = append(leg.Ends, End{Kind: EndLoops, Chassis: leg.Hops[last].Chassis, Hop: last, Why: w.Err.Error()})
+		return // what went on from the other hops was not followed
+	}
 	sent := map[int]bool{}
 	for _, h := range leg.Hops {
 		if h.From >= 0 {
@@ -289,9 +294,9 @@ func (d *Deployment) portAt(chassis string, ofport uint32) string {
 // replies tells whether somebody there answers.
 func (e End) replies() bool { return e.Kind == EndDelivered || e.Kind == EndOutside }
 
-// final is the end that matters: one that got somewhere comes first.
+// final is the end that matters: a loop, whatever else copies did, then one that got somewhere.
 func (l *Leg) final() End {
-	for _, kind := range []string{EndAnswered, EndDelivered, EndOutside, EndHost, EndDaemon, EndLost, EndDropped} {
+	for _, kind := range []string{EndLoops, EndAnswered, EndDelivered, EndOutside, EndHost, EndDaemon, EndLost, EndDropped} {
 		for _, e := range l.Ends {
 			if e.Kind == kind {
 				return e
@@ -346,6 +351,8 @@ func (e End) String() string {
 		return "handed to the daemon" + at + ": " + e.Why
 	case EndLost:
 		return "lost behind " + e.Chassis + ": " + e.Why
+	case EndLoops:
+		return e.Why + ", and was last seen" + at
 	}
 	return fmt.Sprintf("dropped%s in %s by %s: %s", at, e.Table, e.Rule, e.Why)
 }
