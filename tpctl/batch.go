@@ -2,6 +2,7 @@ package tpctl
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -314,6 +315,7 @@ func (r *batchRun) patience() <-chan time.Time {
 type inputLine struct {
 	number int
 	text   string
+	waits  bool // the next line is there and waits
 	err    error
 }
 
@@ -325,8 +327,7 @@ func readLines(in io.Reader) (<-chan inputLine, func()) {
 	out, done := make(chan inputLine, 1024), make(chan struct{})
 	go func() {
 		defer close(out)
-		s := bufio.NewScanner(in)
-		s.Buffer(make([]byte, 64<<10), longestLine)
+		b := bufio.NewReaderSize(in, 64<<10)
 		n := 0
 		give := func(l inputLine) bool {
 			select {
@@ -336,17 +337,54 @@ func readLines(in io.Reader) (<-chan inputLine, func()) {
 				return false
 			}
 		}
-		for s.Scan() {
+		for {
+			text, err := readLine(b)
+			if err == io.EOF {
+				return
+			}
 			n++
-			if !give(inputLine{number: n, text: s.Text()}) {
+			if err != nil {
+				give(inputLine{number: n, err: &lineError{n, err}})
+				return
+			}
+			if !give(inputLine{number: n, text: text, waits: waitIsNext(b)}) {
 				return
 			}
 		}
-		if err := s.Err(); err != nil {
-			give(inputLine{number: n + 1, err: &lineError{n + 1, err}})
-		}
 	}()
 	return out, func() { close(done) }
+}
+
+// readLine reads a line without its end; io.EOF: there is none.
+func readLine(b *bufio.Reader) (string, error) {
+	var line []byte
+	for {
+		part, err := b.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case len(line) > longestLine:
+			return "", bufio.ErrTooLong
+		case err == bufio.ErrBufferFull:
+			continue
+		case err == io.EOF && len(line) > 0, err == nil:
+			return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
+		}
+		return "", err
+	}
+}
+
+// waitIsNext tells whether the next line is read already and waits.
+func waitIsNext(b *bufio.Reader) bool {
+	ahead, _ := b.Peek(b.Buffered())
+	line, _, whole := bytes.Cut(ahead, []byte("\n"))
+	if !whole {
+		return false
+	}
+	next := words(string(line))
+	if len(next) > 0 && next[0] == "tpctl" {
+		next = next[1:]
+	}
+	return len(next) > 0 && next[0] == "wait"
 }
 
 // lineError is an error of one line.

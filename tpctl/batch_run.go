@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"tuplenet/model"
@@ -36,11 +37,18 @@ type batchRun struct {
 	errors       []batchError
 	first        error // the first error, when going on
 	transactions int
-	revision     int64 // the last one that was written
-	unwaited     int64 // the first one that was written since the last line that waited; 0: none
-	writes       int   // transactions since then
-	// recording is of what changed since then, begun ahead by a batch that waits often: etcd takes a tenth of a second to tell what is past.
-	recording *store.Recording
+	revision     int64          // the last one that was written
+	unwaited     int64          // the first one that was written since the last line that waited; 0: none
+	writes       int            // transactions since then
+	waiting      *store.Waiting // of a batch that waits often; else nil
+	mark         mark           // the request of the wait that follows, once it went with what is waited for
+	judging      sync.WaitGroup // looks at what is odd about what was written
+}
+
+// mark is the request of a waiter that went with a write.
+type mark struct {
+	id       string // "": none
+	revision int64
 }
 
 // fewWrites between two lines that wait let expect as few until the next.
@@ -53,16 +61,31 @@ func (r *batchRun) written(rev int64) {
 		r.unwaited = rev
 	}
 	if r.writes++; r.writes > fewWrites {
-		r.close()
+		r.waitNoMore()
 	}
 }
 
 // close ends what runs beside the batch.
 func (r *batchRun) close() {
-	if r.recording != nil {
-		r.recording.Close()
-		r.recording = nil
+	r.judging.Wait()
+	r.waitNoMore()
+}
+
+func (r *batchRun) waitNoMore() {
+	if r.waiting != nil {
+		r.waiting.Close()
+		r.waiting = nil
 	}
+}
+
+// request has the next write carry the request of the wait that follows it.
+func (r *batchRun) request(waits bool) (id string, opts []store.Option) {
+	if !waits || r.waiting == nil || r.waiting.Over() || len(r.flying) > 0 {
+		return "", nil
+	}
+	id = newWaiterID()
+	r.waiting.Begin(id)
+	return id, []store.Option{store.WithWaiter(id), store.Between(max(r.unwaited-1, 0), 0)}
 }
 
 // group is lines that are carried out by one transaction, or one line that adds something by itself.
@@ -72,6 +95,9 @@ type group struct {
 	needs   map[string]bool // what must be there
 	makes   map[string]bool // what it makes and claims
 	single  bool            // by its own command
+	waits   bool            // the line behind the last one waits
+	mark    string          // the waiter whose request goes with it; "": none
+	opts    []store.Option
 	begun   *store.Addition
 	made    []model.Object
 	rev     int64
@@ -99,7 +125,7 @@ func (r *batchRun) line(ctx context.Context, p *lineParser, l inputLine) error {
 		if err := r.drain(ctx); err != nil {
 			return err
 		}
-		return r.perform(ctx, act)
+		return r.perform(ctx, act, l.waits)
 	}
 	needs, makes, single := map[string]bool{}, map[string]bool{}, false
 	weight := 0
@@ -117,7 +143,7 @@ func (r *batchRun) line(ctx context.Context, p *lineParser, l inputLine) error {
 		r.next = &group{needs: map[string]bool{}, makes: map[string]bool{}, single: single}
 	}
 	g := r.next
-	g.lines, g.weight = append(g.lines, act), g.weight+weight
+	g.lines, g.weight, g.waits = append(g.lines, act), g.weight+weight, l.waits
 	maps.Copy(g.needs, needs)
 	maps.Copy(g.makes, makes)
 	return nil
@@ -185,6 +211,7 @@ func (r *batchRun) flush(ctx context.Context) error {
 			return err
 		}
 	}
+	g.mark, g.opts = r.request(g.waits)
 	r.flying = append(r.flying, g)
 	own := context.WithoutCancel(ctx) // what is sent is seen through; each request has its own limit
 	if !g.single {
@@ -206,10 +233,10 @@ func (r *batchRun) attempt(ctx context.Context, g *group) {
 	switch {
 	case g.single:
 		var c change
-		c, g.err = g.lines[0].do(ctx, r.st)
+		c, g.err = g.lines[0].do(ctx, r.st, g.opts...)
 		g.rev, g.made = c.revision, g.lines[0].adds
 	case g.err == nil:
-		g.made, g.rev, g.err = g.begun.Commit(ctx)
+		g.made, g.rev, g.err = g.begun.Commit(ctx, g.opts...)
 	}
 }
 
@@ -229,6 +256,7 @@ func (r *batchRun) settle(ctx context.Context, g *group) error {
 	}
 	r.transactions++
 	r.written(g.rev)
+	r.mark = mark{g.mark, g.rev}
 	if r.keepGoing {
 		r.flying = slices.DeleteFunc(r.flying, func(f *group) bool { return f == g })
 		r.done += len(g.lines)
@@ -295,15 +323,15 @@ func (r *batchRun) undo(ctx context.Context, g *group) error {
 func (r *batchRun) oneByOne(ctx context.Context, lines []*action) error {
 	r.bulk.Forget()
 	for _, l := range lines {
-		if err := r.perform(ctx, l); err != nil {
+		if err := r.perform(ctx, l, false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// perform carries out one line by its own command.
-func (r *batchRun) perform(ctx context.Context, l *action) error {
+// perform carries out one line by its own command; waits: the line behind it waits.
+func (r *batchRun) perform(ctx context.Context, l *action, waits bool) error {
 	if ctx.Err() != nil {
 		return &lineError{l.number, context.Cause(ctx)}
 	}
@@ -311,7 +339,7 @@ func (r *batchRun) perform(ctx context.Context, l *action) error {
 	if l.wait > 0 {
 		err = r.wait(ctx, l.wait)
 	} else {
-		err = r.command(context.WithoutCancel(ctx), l)
+		err = r.command(context.WithoutCancel(ctx), l, waits)
 	}
 	if err != nil {
 		return r.fail(&lineError{l.number, err})
@@ -320,7 +348,7 @@ func (r *batchRun) perform(ctx context.Context, l *action) error {
 	return nil
 }
 
-func (r *batchRun) command(ctx context.Context, l *action) error {
+func (r *batchRun) command(ctx context.Context, l *action, waits bool) error {
 	if l.find != nil {
 		found, err := l.find(ctx, r.st)
 		if err != nil {
@@ -331,40 +359,62 @@ func (r *batchRun) command(ctx context.Context, l *action) error {
 	if l.recursive && !r.set.Yes {
 		return usagef("it deletes what is below, too: run batch with --yes")
 	}
-	done, err := l.do(ctx, r.st)
+	id, opts := r.request(waits)
+	done, err := l.do(ctx, r.st, opts...)
 	if err != nil {
 		return err
 	}
 	r.bulk.Forget() // it may have taken numbers
 	r.transactions++
 	r.written(done.revision)
-	for _, text := range warnings(ctx, r.st, done.judge) {
-		fmt.Fprintf(r.app.env.Stderr, "line %d: warning: %s\n", l.number, text)
+	r.mark = mark{id, done.revision}
+	r.judging.Go(func() { // meanwhile the nodes are at work
+		for _, text := range warnings(ctx, r.st, done.judge) {
+			fmt.Fprintf(r.app.env.Stderr, "line %d: warning: %s\n", l.number, text)
+		}
+	})
+	if !waits {
+		r.judging.Wait()
 	}
 	return nil
 }
 
 // wait waits until the nodes applied what was written since it waited last.
 func (r *batchRun) wait(ctx context.Context, limit time.Duration) error {
+	defer r.judging.Wait()
 	if r.unwaited == 0 {
 		return nil
 	}
-	w := &wait{id: newWaiterID(), since: r.unwaited - 1, limit: limit, recording: r.recording}
-	if w.recording == nil {
-		w.record(ctx, r.st)
-	}
-	few := r.writes <= fewWrites
-	r.unwaited, r.writes, r.recording = 0, 0, nil
-	receipt, err := markEnd(ctx, r.st, w, r.revision)
-	if few {
-		if now, err := r.st.Revision(ctx); err == nil {
-			r.recording = r.st.Record(ctx, now)
-		}
-	}
+	since, few := r.unwaited-1, r.writes <= fewWrites
+	receipt, err := r.await(ctx, since, limit)
+	r.unwaited, r.writes, r.mark = 0, 0, mark{}
 	if receipt != nil && err == nil && !r.set.Output.structured() {
 		fmt.Fprintln(r.app.env.Stdout, receipt.text)
 	}
+	if r.waiting != nil && r.waiting.Over() {
+		r.waitNoMore()
+	}
+	if few && r.waiting == nil {
+		r.waiting, _ = r.st.Waiting(ctx) // without it waits take longer
+	}
 	return err
+}
+
+// await is one wait, with what is kept for waits or without.
+func (r *batchRun) await(ctx context.Context, since int64, limit time.Duration) (*receiptView, error) {
+	w := &wait{id: newWaiterID(), since: since, limit: limit}
+	if r.waiting == nil {
+		return markEnd(ctx, r.st, w.record(ctx, r.st), r.revision)
+	}
+	if r.mark.id != "" && r.mark.revision == r.revision {
+		w.id = r.mark.id
+	} else {
+		r.waiting.Begin(w.id)
+		if _, err := r.st.Mark(ctx, store.WithWaiter(w.id), store.Between(since, r.revision)); err != nil {
+			return nil, err
+		}
+	}
+	return w.endBy(ctx, r.waiting, r.revision)
 }
 
 // fail takes the error of a line: the end, or, when going on, a note.

@@ -44,27 +44,42 @@ func (w *wait) end(ctx context.Context, st *store.Store, revision int64) (*recei
 		w.record(ctx, st)
 	}
 	defer w.recording.Close()
-	chassis, err := affected(ctx, w.recording, revision)
+	d, known, err := w.recording.Until(ctx, revision)
+	return w.await(ctx, st, revision, d, known, err)
+}
+
+// endBy is end for somebody who waits often.
+func (w *wait) endBy(ctx context.Context, by *store.Waiting, revision int64) (*receiptView, error) {
+	d, known, err := by.Between(ctx, w.since, revision)
+	return w.await(ctx, by, revision, d, known, err)
+}
+
+// awaiter is what can wait.
+type awaiter interface {
+	Await(ctx context.Context, w store.Wait) (store.Receipt, error)
+}
+
+// await waits for those whom a difference concerns; where it is not known, for all that live.
+func (w *wait) await(ctx context.Context, by awaiter, revision int64, d store.Difference, known bool, err error) (*receiptView, error) {
 	if err != nil {
 		return nil, fmt.Errorf("written at revision %d, but whom it affects is not known: %w", revision, err)
 	}
-	return awaitReceipt(ctx, st, store.Wait{ID: w.id, Revision: revision, Since: w.since, Chassis: chassis, Limit: w.limit})
+	var chassis []string
+	if known {
+		chassis = affected(d)
+	}
+	return awaitReceipt(ctx, by, store.Wait{ID: w.id, Revision: revision, Since: w.since, Chassis: chassis, Limit: w.limit})
 }
 
-// affected are the chassis that may compile something else because of what was recorded up to a revision; nil: it cannot be told,
-// so all that live.
-func affected(ctx context.Context, r *store.Recording, revision int64) ([]string, error) {
-	d, ok, err := r.Until(ctx, revision)
-	if err != nil || !ok {
-		return nil, err
-	}
+// affected are the chassis that may compile something else because of a difference.
+func affected(d store.Difference) []string {
 	chassis := []string{} // not nil: nobody
 	for _, name := range compile.Affected(compile.Sight(d.Old), compile.Sight(d.New), d.Differ) {
 		if d.New.Objects[model.Ref{Kind: model.KindChassis, Name: name}] != nil { // nobody waits for who was deleted
 			chassis = append(chassis, name)
 		}
 	}
-	return chassis, nil
+	return chassis
 }
 
 // newWaiterID names one wait; it is random, so that nobody answers another one's.
@@ -98,8 +113,8 @@ func await(ctx context.Context, st *store.Store, waiter string, revision int64, 
 	return awaitReceipt(ctx, st, store.Wait{ID: waiter, Revision: revision, Limit: limit})
 }
 
-func awaitReceipt(ctx context.Context, st *store.Store, w store.Wait) (*receiptView, error) {
-	r, err := st.Await(ctx, w)
+func awaitReceipt(ctx context.Context, by awaiter, w store.Wait) (*receiptView, error) {
+	r, err := by.Await(ctx, w)
 	if err != nil {
 		return nil, fmt.Errorf("written at revision %d, but waiting for the nodes failed: %w", w.Revision, err)
 	}

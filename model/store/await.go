@@ -37,10 +37,11 @@ func (s *Store) waiterOp(ctx context.Context, id string, r request) (clientv3.Op
 	lease, ok := s.waits[id]
 	s.mu.Unlock()
 	if !ok {
-		var err error
-		if lease, err = s.grant(ctx, waiterTTL); err != nil {
+		granted, err := s.grant(ctx, waiterTTL)
+		if err != nil {
 			return clientv3.Op{}, err
 		}
+		lease = waitLease{id: granted}
 		s.mu.Lock()
 		s.waits[id] = lease
 		s.mu.Unlock()
@@ -50,7 +51,13 @@ func (s *Store) waiterOp(ctx context.Context, id string, r request) (clientv3.Op
 	if err != nil {
 		return clientv3.Op{}, fmt.Errorf("write the request of a waiter as JSON: %w", err)
 	}
-	return clientv3.OpPut(s.keys.sync(id), string(b), clientv3.WithLease(lease)), nil
+	return clientv3.OpPut(s.keys.sync(id), string(b), clientv3.WithLease(lease.id)), nil
+}
+
+// waitLease is the lease of a waiter's request.
+type waitLease struct {
+	id   clientv3.LeaseID
+	kept *Waiting // whose lease it is, for all its requests; nil: the request's own
 }
 
 // request is the value of the key of a waiter. The first one goes with the change: nodes that it changes something for
@@ -179,6 +186,14 @@ type answers struct {
 	asked   map[string]bool // by name, or all of them
 }
 
+func newAnswers(w Wait) *answers {
+	a := &answers{Wait: w, awaited: make(map[string]bool, len(w.Chassis))}
+	for _, name := range w.Chassis {
+		a.awaited[name] = true
+	}
+	return a
+}
+
 // askPatience is how long those that a change affects may take to answer by themselves, before all that may be affected
 // are asked by name. Most changes are applied by then.
 const askPatience = 150 * time.Millisecond
@@ -195,23 +210,47 @@ func (s *Store) Await(ctx context.Context, w Wait) (Receipt, error) {
 	defer s.endWait(w.ID)
 	defer cancel()
 	s.renewWait(limit, w.ID)
-	a := &answers{Wait: w, awaited: make(map[string]bool, len(w.Chassis))}
-	for _, name := range w.Chassis {
-		a.awaited[name] = true
-	}
+	a := newAnswers(w)
 	for {
 		err := s.awaitOnce(limit, a)
 		switch {
 		case err == nil:
 			return s.receipt(ctx, a, start), nil
 		case ctx.Err() != nil:
-			return Receipt{}, fmt.Errorf("wait for revision %d: %w", w.Revision, context.Cause(ctx))
+			return Receipt{}, interrupted(ctx, w)
 		case limit.Err() != nil && a.live != nil:
 			return s.receipt(ctx, a, start), nil
 		case limit.Err() != nil:
 			return Receipt{}, refuse(ErrUnreachable, "store unreachable at %s: cannot tell where revision %d is applied", strings.Join(s.cfg.Endpoints, ","), w.Revision)
 		}
 		pauseFor(limit, retryMin) // the watch broke: ask again
+	}
+}
+
+// interrupted is the error of a wait whose caller's context ended.
+func interrupted(ctx context.Context, w Wait) error {
+	return fmt.Errorf("wait for revision %d: %w", w.Revision, context.Cause(ctx))
+}
+
+// asking is the time until those who have not answered are asked by name.
+type asking struct {
+	*time.Timer
+	due bool // it is to come
+}
+
+func newAsking(a *answers) *asking {
+	k := &asking{time.NewTimer(askPatience), true}
+	if a.Chassis == nil { // nobody would answer otherwise whom it does not affect
+		k.Reset(0)
+	}
+	return k
+}
+
+// again lets it come again.
+func (k *asking) again() {
+	if !k.due {
+		k.due = true
+		k.Reset(askPatience)
 	}
 }
 
@@ -230,15 +269,11 @@ func (s *Store) awaitOnce(ctx context.Context, a *answers) error {
 	opts := []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithRev(from + 1)}
 	lives := c.Watch(clientv3.WithRequireLeader(ctx), s.keys.live(""), opts...)
 	reports := c.Watch(clientv3.WithRequireLeader(ctx), s.keys.status(""), opts...)
-	ask, asking := time.NewTimer(askPatience), true
+	ask := newAsking(a)
 	defer ask.Stop()
-	if a.Chassis == nil { // nobody would answer otherwise whom it does not affect
-		ask.Reset(0)
-	}
 	for {
-		if !asking && a.unasked() { // somebody came back to life
-			asking = true
-			ask.Reset(askPatience)
+		if a.unasked() { // at the start, or when somebody came back to life
+			ask.again()
 		}
 		if len(a.missing()) == 0 {
 			return nil
@@ -249,9 +284,11 @@ func (s *Store) awaitOnce(ctx context.Context, a *answers) error {
 		case resp, ok = <-lives:
 		case resp, ok = <-reports:
 		case <-ask.C:
-			asking = false
-			if err := s.askMissing(ctx, a); err != nil {
-				return err
+			ask.due = false
+			if a.unasked() {
+				if err := s.ask(ctx, a, a.missing()); err != nil {
+					return err
+				}
 			}
 			continue
 		case <-ctx.Done():
@@ -274,12 +311,8 @@ func (a *answers) unasked() bool {
 	return slices.ContainsFunc(a.missing(), func(name string) bool { return !a.asked[name] })
 }
 
-// askMissing asks by name those who have not answered.
-func (s *Store) askMissing(ctx context.Context, a *answers) error {
-	if !a.unasked() {
-		return nil
-	}
-	missing := a.missing()
+// ask asks by name those who have not answered.
+func (s *Store) ask(ctx context.Context, a *answers, missing []string) error {
 	op, err := s.waiterOp(ctx, a.ID, request{Nodes: true, Revision: a.Revision, Since: a.Since, Asked: missing, Everybody: a.Chassis == nil})
 	if err != nil {
 		return err
@@ -421,14 +454,14 @@ func (s *Store) renewWait(ctx context.Context, id string) {
 	s.mu.Lock()
 	lease, ok := s.waits[id]
 	s.mu.Unlock()
-	if !ok {
+	if !ok || lease.kept != nil {
 		return
 	}
 	c, err := s.etcd()
 	if err != nil {
 		return
 	}
-	renewals, err := c.KeepAlive(ctx, lease)
+	renewals, err := c.KeepAlive(ctx, lease.id)
 	if err != nil {
 		return
 	}
@@ -444,12 +477,11 @@ func (s *Store) endWait(id string) {
 	lease, ok := s.waits[id]
 	delete(s.waits, id)
 	s.mu.Unlock()
-	if !ok {
-		return
-	}
-	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
-	defer cancel()
-	if c, err := s.etcd(); err == nil {
-		_, _ = c.Revoke(ctx, lease)
+	switch {
+	case !ok:
+	case lease.kept != nil:
+		lease.kept.remove(id)
+	default:
+		s.revoke(lease.id)
 	}
 }

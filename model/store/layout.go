@@ -80,6 +80,12 @@ func (l layout) object(r model.Ref) string {
 	return l.root + r.String()
 }
 
+// isObject tells whether a key is that of an object, readable or not.
+func (l layout) isObject(key string) bool {
+	first, end := l.nodes()
+	return strings.HasPrefix(key, l.spec()) || key >= first && key < end
+}
+
 // folder is the prefix of all objects of a kind.
 func (l layout) folder(k model.Kind) string {
 	if isSpec(k) {

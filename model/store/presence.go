@@ -41,10 +41,15 @@ func (s *Store) presenceAt(ctx context.Context, rev int64) (map[string][]string,
 	said := map[string][]string{}
 	folder := s.keys.presence("")
 	_, err := s.walkAt(ctx, []keyRange{prefixRange(folder)}, rev, func(kv *mvccpb.KeyValue) {
-		var p presence
-		if json.Unmarshal(kv.Value, &p) == nil {
-			said[strings.TrimPrefix(string(kv.Key), folder)] = p.Switches
+		if switches, ok := saidPresent(kv); ok {
+			said[strings.TrimPrefix(string(kv.Key), folder)] = switches
 		}
 	})
 	return said, err
+}
+
+// saidPresent reads what a chassis said.
+func saidPresent(kv *mvccpb.KeyValue) ([]string, bool) {
+	var p presence
+	return p.Switches, json.Unmarshal(kv.Value, &p) == nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -102,14 +101,12 @@ func (r *Recording) gather(resp clientv3.WatchResponse, to int64) (complete bool
 	if resp.IsProgressNotify() {
 		return resp.Header.Revision >= to
 	}
-	keys := r.store.keys
-	first, end := keys.nodes()
 	for _, e := range resp.Events {
 		if e.Kv.ModRevision > to {
 			return true
 		}
 		complete = e.Kv.ModRevision == to // all of a revision comes in one response
-		if key := string(e.Kv.Key); strings.HasPrefix(key, keys.spec()) || key >= first && key < end {
+		if key := string(e.Kv.Key); r.store.keys.isObject(key) {
 			r.keys[key] = true
 		}
 	}

@@ -63,9 +63,9 @@ type Store struct {
 	cancel context.CancelFunc
 
 	mu     sync.Mutex
-	client *clientv3.Client // made at the first request
-	meta   *metaRecord      // as last read; nil: not read yet
-	waits  map[string]clientv3.LeaseID
+	client *clientv3.Client     // made at the first request
+	meta   *metaRecord          // as last read; nil: not read yet
+	waits  map[string]waitLease // by id
 
 	streams atomic.Uint64 // of watches, made so far
 
@@ -99,7 +99,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Store{cfg: cfg, keys: newLayout(cfg.Prefix), log: cfg.Logger.With("component", "store"), ctx: ctx, cancel: cancel,
-		waits: map[string]clientv3.LeaseID{}, probe: 5 * time.Second, share: shareOfChassis}, nil
+		waits: map[string]waitLease{}, probe: 5 * time.Second, share: shareOfChassis}, nil
 }
 
 // Close ends the connection; requests under way fail. Leases are left to expire.

@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/v3"
 )
 
@@ -89,6 +90,7 @@ func unchanged(key string, seen int64) guard {
 // commit carries out a change and returns its revision and the choice taken. Errors: what a guard explains, errTaken,
 // errRaced, or that of the store.
 func (s *Store) commit(ctx context.Context, ch change) (rev int64, taken int, err error) {
+	relet := false
 	for fresh := false; ; fresh = true {
 		meta, err := s.currentMeta(ctx, fresh)
 		if err != nil {
@@ -101,11 +103,23 @@ func (s *Store) commit(ctx context.Context, ch change) (rev int64, taken int, er
 		case errors.Is(err, errHopeful):
 			ch.hopeful = false
 			continue
+		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !relet && s.forgetLease(ch.options.waiter):
+			relet = true // such as of a process that was stopped for a while
+			continue
 		case err != nil && !errors.Is(err, errTaken) && !errors.Is(err, errRaced):
 			s.endWait(ch.options.waiter)
 		}
 		return rev, taken, err
 	}
+}
+
+// forgetLease lets the request of a waiter get another lease, if it has one.
+func (s *Store) forgetLease(waiter string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.waits[waiter]
+	delete(s.waits, waiter)
+	return ok
 }
 
 // errHopeful says that a hopeful change failed.
