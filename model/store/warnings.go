@@ -69,13 +69,16 @@ func readable[T model.Object](ctx context.Context, s *Store, ranges ...keyRange)
 	return out, nil
 }
 
-// networks are those of the ports of a router, and of its port of that name only if one is given.
+// networks are those of the ports of a router, or of its port of that name only if one is given.
 func (s *Store) networks(ctx context.Context, router, port string) (out []netip.Prefix, err error) {
-	ports, err := readable[*model.LogicalRouterPort](ctx, s, prefixRange(s.keys.children(model.KindRouterPort, router)))
+	keys := prefixRange(s.keys.children(model.KindRouterPort, router))
+	if port != "" {
+		key := s.keys.object(model.Ref{Kind: model.KindRouterPort, Parent: router, Name: port})
+		keys = keyRange{key, key + "\x00"}
+	}
+	ports, err := readable[*model.LogicalRouterPort](ctx, s, keys)
 	for _, p := range ports {
-		if port == "" || p.Name == port {
-			out = append(out, p.Networks...)
-		}
+		out = append(out, p.Networks...)
 	}
 	return out, err
 }
