@@ -364,7 +364,9 @@ func (r *batchRun) command(ctx context.Context, l *action, waits bool) error {
 	if err != nil {
 		return err
 	}
-	r.bulk.Forget() // it may have taken numbers
+	if !done.unnumbered {
+		r.bulk.Forget()
+	}
 	r.transactions++
 	r.written(done.revision)
 	r.mark = mark{id, done.revision}

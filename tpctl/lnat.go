@@ -38,7 +38,7 @@ prefix translates.`,
 				if err != nil {
 					return change{}, err
 				}
-				return change{text: createdText(rule), revision: revision, view: rule, judge: []model.Object{rule}}, nil
+				return change{text: createdText(rule), revision: revision, view: rule, judge: []model.Object{rule}, unnumbered: true}, nil
 			})
 		},
 	})
@@ -69,7 +69,7 @@ func (a *app) natDel() *cobra.Command {
 		run: func(cmd *cobra.Command, args []string) error {
 			return a.change(cmd, false, func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error) {
 				revision, err := st.DeleteNAT(ctx, args[0], args[1], opts...)
-				return change{text: fmt.Sprintf("router %s NAT %s deleted", args[0], args[1]), revision: revision}, err
+				return change{text: fmt.Sprintf("router %s NAT %s deleted", args[0], args[1]), revision: revision, unnumbered: true}, err
 			})
 		},
 	})

@@ -192,7 +192,7 @@ func (a *app) switchPortDel() *cobra.Command {
 		run: func(cmd *cobra.Command, args []string) error {
 			return a.change(cmd, false, func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error) {
 				revision, err := st.DeleteSwitchPort(ctx, args[0], args[1], opts...)
-				return change{text: fmt.Sprintf("switch %s port %s deleted", args[0], args[1]), revision: revision}, err
+				return change{text: fmt.Sprintf("switch %s port %s deleted", args[0], args[1]), revision: revision, unnumbered: true}, err
 			})
 		},
 	})

@@ -35,7 +35,7 @@ next hop is on a chassis that does not answer take no part. In IPv6, NEXT_HOP ma
 				if err != nil {
 					return change{}, err
 				}
-				return change{text: createdText(route), revision: revision, view: route, judge: []model.Object{route}}, nil
+				return change{text: createdText(route), revision: revision, view: route, judge: []model.Object{route}, unnumbered: true}, nil
 			})
 		},
 	})
@@ -67,7 +67,7 @@ func (a *app) routeDel() *cobra.Command {
 		run: func(cmd *cobra.Command, args []string) error {
 			return a.change(cmd, false, func(ctx context.Context, st *store.Store, opts ...store.Option) (change, error) {
 				revision, err := st.DeleteRoute(ctx, args[0], args[1], opts...)
-				return change{text: fmt.Sprintf("router %s static route %s deleted", args[0], args[1]), revision: revision}, err
+				return change{text: fmt.Sprintf("router %s static route %s deleted", args[0], args[1]), revision: revision, unnumbered: true}, err
 			})
 		},
 	})
