@@ -198,11 +198,6 @@ func (a *Applier) round(ctx context.Context, s session, first bool) error {
 		done.Rev, again = p.rev, r.refused
 		sent += len(p.messages)
 	}
-	if sent > 0 {
-		if err := s.Barrier(ctx); err != nil {
-			return fmt.Errorf("applying revision %d: barrier: %w", done.Rev, err)
-		}
-	}
 	if err := a.dropMeters(ctx, s, surplus); err != nil {
 		return fmt.Errorf("applying revision %d: %w", done.Rev, err)
 	}

@@ -15,7 +15,7 @@ type TLV = ofconn.TLV
 // session is what Serve needs of a connection to a switch. An error that is no refusal means that the connection, or the
 // understanding with the switch, is lost; so does the end of the context.
 type session interface {
-	// Bundle does all of the messages in this order, or, when it returns a *refusal, none.
+	// Bundle does all of the messages in this order, and passes a barrier, or, when it returns a *refusal, does none.
 	Bundle(ctx context.Context, ms []message) error
 	Barrier(ctx context.Context) error
 	// DumpFlows calls fn for every flow of the switch that is selected, of whatever namespace.

@@ -114,33 +114,32 @@ func (e *BundleError) Error() string {
 	return fmt.Sprintf("bundle refused: %v", e.Commit)
 }
 
-// Bundle does all changes, in order, or, when it returns a *BundleError, none (OpenFlow 1.5.1 section 6.9). The switch
-// would commit what is left of a bundle of which it refused a message; so errors are collected before the commit.
+// Bundle does all changes, in order, or, when it returns a *BundleError, none (OpenFlow 1.5.1 section 6.9). When it returns nil, the switch has
+// passed a barrier behind them. The switch would commit what is left of a bundle of which it refused a message; so errors are collected
+// before the commit. That takes two trips to the switch: all up to a barrier, and the commit with another.
 func (s *Session) Bundle(ctx context.Context, mods []Mod) error {
 	if len(mods) == 0 {
 		return nil
 	}
 	id := s.bundle.Add(1)
-	if err := s.ask(ctx, bundleControl(id, bundleOpen), ignore); err != nil {
-		return fmt.Errorf("opening a bundle: %w", err)
-	}
 	c := s.collect(len(mods))
 	defer s.release(c)
-	err := s.stream(ctx, id, c.first, mods)
-	if err == nil {
-		err = s.Barrier(ctx)
-	}
+	err := s.guarded(ctx, bundleControl(id, bundleOpen), func(open, barrier []byte) error {
+		return s.stream(ctx, id, c.first, mods, open, barrier)
+	})
 	failed := s.failures(c)
 	if err != nil || len(failed) > 0 {
 		s.discard(id)
 	}
 	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("filling a bundle: %w", err)
 	case len(failed) > 0:
 		return &BundleError{Failed: failed}
 	}
-	err = s.ask(ctx, bundleControl(id, bundleCommit), ignore)
+	err = s.guarded(ctx, bundleControl(id, bundleCommit), func(commit, barrier []byte) error {
+		return s.send(append(commit, barrier...))
+	})
 	if e, ok := refused(err); ok {
 		return &BundleError{Failed: s.failures(c), Commit: e}
 	}
@@ -160,11 +159,16 @@ func (s *Session) discard(id uint32) {
 // discardXid is the transaction id of messages that discard a bundle.
 const discardXid = 5
 
-// stream sends the messages of a bundle without holding them all.
-func (s *Session) stream(ctx context.Context, id, first uint32, mods []Mod) error {
+// stream sends the messages of a bundle without holding them all, between what opens it and a barrier.
+func (s *Session) stream(ctx context.Context, id, first uint32, mods []Mod, open, barrier []byte) error {
 	b := make([]byte, 0, 1024)
 	s.sendMu.Lock()
 	defer s.sendMu.Unlock()
+	write := func(b []byte) error {
+		_, err := s.w.Write(b)
+		return err
+	}
+	err := write(open)
 	for i, m := range mods {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -179,12 +183,18 @@ func (s *Session) stream(ctx context.Context, id, first uint32, mods []Mod) erro
 		}
 		seal(b[n:], xid)
 		seal(b, xid)
-		if _, err := s.w.Write(b); err != nil {
-			s.fail(err)
-			return s.closed()
+		if err != nil {
+			break
 		}
+		err = write(b)
 	}
-	if err := s.w.Flush(); err != nil {
+	if err == nil {
+		err = write(barrier)
+	}
+	if err == nil {
+		err = s.w.Flush()
+	}
+	if err != nil {
 		s.fail(err)
 		return s.closed()
 	}

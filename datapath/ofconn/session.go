@@ -175,16 +175,46 @@ func (s *Session) ask(ctx context.Context, m util.Message, each func([]byte) err
 
 // request sends a message and calls each for every part of the reply, until the last. An error of the switch is an *Error.
 func (s *Session) request(ctx context.Context, b []byte, each func([]byte) error) error {
-	xid := s.xid.Add(1)
-	seal(b, xid)
-	ch := s.expect(xid)
-	defer s.forget(xid, ch)
+	p := s.pose(b)
+	defer p.forget()
 	if err := s.send(b); err != nil {
 		return err
 	}
+	return p.wait(ctx, each)
+}
+
+// pending is a message that has a reply which was not read yet.
+type pending struct {
+	s   *Session
+	xid uint32
+	ch  chan []byte
+}
+
+// pose makes a message ready to be sent: it gets its transaction id, and the reply will be kept until forget.
+func (s *Session) pose(b []byte) pending {
+	p := pending{s, s.xid.Add(1), make(chan []byte, 4)}
+	seal(b, p.xid)
+	s.mu.Lock()
+	s.waiting[p.xid] = p.ch
+	s.mu.Unlock()
+	return p
+}
+
+// poseMessage encodes a message and makes it ready.
+func (s *Session) poseMessage(m util.Message) ([]byte, pending, error) {
+	b, err := encode(m)
+	if err != nil {
+		return nil, pending{}, err
+	}
+	return b, s.pose(b), nil
+}
+
+// wait calls each for every part of the reply, until the last. An error of the switch is an *Error.
+func (p pending) wait(ctx context.Context, each func([]byte) error) error {
+	s := p.s
 	for {
 		select {
-		case r := <-ch:
+		case r := <-p.ch:
 			if r[1] == msgError {
 				return parseError(r)
 			}
@@ -203,22 +233,14 @@ func (s *Session) request(ctx context.Context, b []byte, each func([]byte) error
 	}
 }
 
-func (s *Session) expect(xid uint32) chan []byte {
-	ch := make(chan []byte, 4)
-	s.mu.Lock()
-	s.waiting[xid] = ch
-	s.mu.Unlock()
-	return ch
-}
-
 // forget takes the waiter away. The reader may have found it just before: emptying the channel lets it go on.
-func (s *Session) forget(xid uint32, ch chan []byte) {
-	s.mu.Lock()
-	delete(s.waiting, xid)
-	s.mu.Unlock()
+func (p pending) forget() {
+	p.s.mu.Lock()
+	delete(p.s.waiting, p.xid)
+	p.s.mu.Unlock()
 	for {
 		select {
-		case <-ch:
+		case <-p.ch:
 		default:
 			return
 		}
@@ -230,6 +252,27 @@ func ignore([]byte) error { return nil }
 // Barrier returns when the switch has done everything that was sent before.
 func (s *Session) Barrier(ctx context.Context) error {
 	return s.ask(ctx, openflow15.NewBarrierRequest(), ignore)
+}
+
+// guarded has a message and a barrier sent, and returns when the replies to both are there.
+func (s *Session) guarded(ctx context.Context, m util.Message, send func(m, barrier []byte) error) error {
+	b, answer, err := s.poseMessage(m)
+	if err != nil {
+		return err
+	}
+	defer answer.forget()
+	barrier, passed, err := s.poseMessage(openflow15.NewBarrierRequest())
+	if err != nil {
+		return err
+	}
+	defer passed.forget()
+	if err := send(b, barrier); err != nil {
+		return err
+	}
+	if err := answer.wait(ctx, ignore); err != nil {
+		return err
+	}
+	return passed.wait(ctx, ignore)
 }
 
 // tell encodes a message that has no reply, sends it, and a barrier to collect its error.
