@@ -31,16 +31,17 @@ func ParseMAC(text string) (MAC, error) {
 }
 
 // String is the canonical text: lower case, separated by ":".
-func (m MAC) String() string {
+func (m MAC) String() string { return string(m.appendTo(make([]byte, 0, 17))) }
+
+func (m MAC) appendTo(text []byte) []byte {
 	const digits = "0123456789abcdef"
-	text := make([]byte, 0, 17)
 	for i, b := range m {
 		if i > 0 {
 			text = append(text, ':')
 		}
 		text = append(text, digits[b>>4], digits[b&15])
 	}
-	return string(text)
+	return text
 }
 
 // MarshalText writes the canonical text.

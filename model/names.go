@@ -50,6 +50,14 @@ func (r Ref) String() string {
 	return string(r.Kind) + "/" + r.Parent + "/" + r.Name
 }
 
+func (r Ref) appendTo(text []byte) []byte {
+	text = append(append(text, r.Kind...), '/')
+	if r.Parent != "" {
+		text = append(append(text, r.Parent...), '/')
+	}
+	return append(text, r.Name...)
+}
+
 // ParseRef reads what Ref.String writes. For a kind or a shape that is unknown here it returns an error together with a
 // Ref that has the first part as its kind and all the rest as its name, so that it can be shown.
 func ParseRef(text string) (Ref, error) {

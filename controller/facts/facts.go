@@ -27,8 +27,8 @@ import (
 type Facts struct {
 	engine  *memo.Engine[compile.Output]
 	objects map[model.Ref]*entry
-	claims  map[string][]*entry // what is unique → who wants it
-	losers  map[*entry]bool     // who does not hold everything that it claims
+	claims  claims
+	losers  map[*entry]bool // who does not hold everything that it claims
 	needs   needs
 	invalid map[model.Ref]string
 	ifaces  map[string]compile.Interface
@@ -44,19 +44,19 @@ type Facts struct {
 
 // entry is an object and the revision at which it was last written.
 type entry struct {
-	ref    model.Ref
 	object model.Object
 	rev    int64
-	claims []string
 	live   bool // it holds everything that it claims, so it is a fact
 }
+
+func (e *entry) ref() model.Ref { return e.object.Ref() }
 
 // New makes an empty Facts.
 func New() *Facts {
 	return &Facts{
 		engine:  compile.New(),
 		objects: map[model.Ref]*entry{},
-		claims:  map[string][]*entry{},
+		claims:  newClaims(),
 		losers:  map[*entry]bool{},
 		needs:   newNeeds(),
 		invalid: map[model.Ref]string{},
@@ -69,29 +69,28 @@ func New() *Facts {
 
 // Apply takes a batch of changes from the store.
 func (f *Facts) Apply(u store.Update) {
-	touched := map[string]bool{}
 	if u.Reset && len(f.objects)+len(f.invalid) > 0 {
-		f.forgetOthers(u.Changes, touched)
+		f.forgetOthers(u.Changes)
 	}
 	for _, c := range u.Changes {
 		delete(f.invalid, c.Ref)
 		if c.Problem != "" {
 			f.invalid[c.Ref] = c.Problem
 		}
-		f.replace(c.Ref, c.Object, c.Revision, touched)
+		f.replace(c.Ref, c.Object, c.Revision)
 	}
-	f.settle(touched)
+	f.settle()
 }
 
 // forgetOthers removes every object that a complete new state does not list.
-func (f *Facts) forgetOthers(changes []store.Change, touched map[string]bool) {
+func (f *Facts) forgetOthers(changes []store.Change) {
 	listed := make(map[model.Ref]bool, len(changes))
 	for _, c := range changes {
 		listed[c.Ref] = true
 	}
 	for ref := range f.objects {
 		if !listed[ref] {
-			f.replace(ref, nil, 0, touched)
+			f.replace(ref, nil, 0)
 		}
 	}
 	for ref := range f.invalid {
@@ -102,14 +101,14 @@ func (f *Facts) forgetOthers(changes []store.Change, touched map[string]bool) {
 }
 
 // replace takes the new state of one object, nil if there is none. Whether it is in service is decided by settle.
-func (f *Facts) replace(ref model.Ref, object model.Object, rev int64, touched map[string]bool) {
+func (f *Facts) replace(ref model.Ref, object model.Object, rev int64) {
 	old := f.objects[ref]
 	f.needs.changed(ref)
 	if instead, ok := f.claimed[ref]; ok && (object == nil || rev != instead) {
 		delete(f.claimed, ref)
 	}
 	if old != nil {
-		f.release(old, touched)
+		f.release(old)
 	}
 	if object == nil {
 		if old != nil && old.live {
@@ -117,16 +116,10 @@ func (f *Facts) replace(ref model.Ref, object model.Object, rev int64, touched m
 		}
 		return
 	}
-	e := &entry{ref: ref, object: object, rev: rev, claims: model.Claims(object)}
+	e := &entry{object: object, rev: rev}
 	f.objects[ref] = e
 	f.needs.add(e)
-	contested := false // else there is nothing to settle
-	for _, c := range e.claims {
-		f.claims[c] = append(f.claims[c], e)
-		if len(f.claims[c]) > 1 {
-			contested, touched[c] = true, true
-		}
-	}
+	contested := f.claims.add(e) // else there is nothing to settle
 	if !contested || old != nil && old.live {
 		e.live = true
 		f.serve(e)
@@ -136,31 +129,28 @@ func (f *Facts) replace(ref model.Ref, object model.Object, rev int64, touched m
 // serve tells the compiler of an object in service.
 func (f *Facts) serve(e *entry) {
 	o := e.object
-	if _, ok := f.claimed[e.ref]; ok {
-		o = &model.Binding{Port: e.ref.Name, Chassis: f.node.Chassis}
+	if _, ok := f.claimed[e.ref()]; ok {
+		o = &model.Binding{Port: e.ref().Name, Chassis: f.node.Chassis}
 	}
-	f.engine.Set(compile.FactKey(e.ref), o)
+	f.engine.Set(compile.FactKey(e.ref()), o)
 }
 
 // release takes an object out of everything but the engine.
-func (f *Facts) release(e *entry, touched map[string]bool) {
-	for _, c := range e.claims {
-		f.claims[c] = slices.DeleteFunc(f.claims[c], func(o *entry) bool { return o == e })
-		if len(f.claims[c]) == 0 {
-			delete(f.claims, c)
-		} else {
-			touched[c] = true
-		}
-	}
+func (f *Facts) release(e *entry) {
+	f.claims.remove(e)
 	f.needs.remove(e)
-	delete(f.objects, e.ref)
+	delete(f.objects, e.ref())
 	delete(f.losers, e)
 }
 
 // settle decides again who holds each claim that changed, and who is in service because of it. Whether an object is in service
 // depends on older ones only, so the oldest is decided first; who comes into or goes out of service touches the younger ones
 // with a claim in common.
-func (f *Facts) settle(touched map[string]bool) {
+func (f *Facts) settle() {
+	touched := f.claims.takeTouched()
+	if len(touched) == 0 {
+		return
+	}
 	var due queue
 	queued := map[*entry]bool{}
 	push := func(e *entry) {
@@ -169,8 +159,8 @@ func (f *Facts) settle(touched map[string]bool) {
 			heap.Push(&due, e)
 		}
 	}
-	for c := range touched {
-		for _, e := range f.claims[c] {
+	for hash := range touched {
+		for _, e := range f.claims.who(hash) {
 			push(e)
 		}
 	}
@@ -188,14 +178,12 @@ func (f *Facts) settle(touched map[string]bool) {
 		if e.live = holds; holds {
 			f.serve(e)
 		} else {
-			f.engine.Delete(compile.FactKey(e.ref))
+			f.engine.Delete(compile.FactKey(e.ref()))
 		}
-		f.needs.changed(e.ref)
-		for _, c := range e.claims {
-			for _, other := range f.claims[c] {
-				if older(e, other) {
-					push(other)
-				}
+		f.needs.changed(e.ref())
+		for other := range f.claims.others(e) {
+			if older(e, other) {
+				push(other)
 			}
 		}
 	}
@@ -203,11 +191,9 @@ func (f *Facts) settle(touched map[string]bool) {
 
 // rival is an older object in service that has something that e claims, nil if there is none.
 func (f *Facts) rival(e *entry) *entry {
-	for _, c := range e.claims {
-		for _, other := range f.claims[c] {
-			if other != e && other.live && older(other, e) {
-				return other
-			}
+	for other := range f.claims.others(e) {
+		if other.live && older(other, e) && inCommon(e, other) != "" {
+			return other
 		}
 	}
 	return nil
@@ -217,7 +203,7 @@ func older(a, b *entry) bool {
 	if a.rev != b.rev {
 		return a.rev < b.rev
 	}
-	return a.ref.String() < b.ref.String()
+	return a.ref().String() < b.ref().String()
 }
 
 // queue gives the oldest entry first.
@@ -285,7 +271,7 @@ func (f *Facts) Problems() []model.Problem {
 	}
 	for e := range f.losers {
 		if r := f.rival(e); r != nil {
-			all = append(all, model.Problem{Key: e.ref.String(), Reason: conflict(e, r)})
+			all = append(all, model.Problem{Key: e.ref().String(), Reason: conflict(e, r)})
 		}
 	}
 	all = append(all, f.dangling()...)
@@ -310,12 +296,7 @@ func (f *Facts) consequence(p model.Problem) bool {
 
 // conflict names what e claims and the rival has.
 func conflict(e, rival *entry) string {
-	for _, c := range e.claims {
-		if slices.Contains(rival.claims, c) {
-			return fmt.Sprintf("%s is already held by %s", c, rival.ref)
-		}
-	}
-	return "conflicts with " + rival.ref.String()
+	return fmt.Sprintf("%s is already held by %s", inCommon(e, rival), rival.ref())
 }
 
 // Object returns an object that is in service, nil if there is none.
@@ -341,7 +322,7 @@ func (f *Facts) Claim(port string) {
 	if e == nil || !e.live || e.object.(*model.Binding).Chassis == f.node.Chassis {
 		return
 	}
-	f.claimed[e.ref] = e.rev
+	f.claimed[e.ref()] = e.rev
 	f.serve(e)
 }
 
@@ -356,10 +337,8 @@ func (f *Facts) Unclaim(port string) {
 
 // Holder returns the object in service that holds a claim, nil if there is none.
 func (f *Facts) Holder(claim string) model.Object {
-	for _, e := range f.claims[claim] {
-		if e.live {
-			return e.object
-		}
+	if e := f.claims.holder(claim); e != nil {
+		return e.object
 	}
 	return nil
 }

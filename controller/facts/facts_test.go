@@ -331,19 +331,22 @@ func TestTheOrderOfChangesDoesNotMatter(t *testing.T) {
 		list := slices.Collect(maps.Values(final))
 		slices.SortFunc(list, func(a, b store.Change) int { return strings.Compare(a.Ref.String(), b.Ref.String()) })
 		shuffled := rapid.Permutation(list).Draw(rt, "order")
-		atOnce, oneByOne := facts.New(), facts.New()
+		atOnce, oneByOne, colliding := facts.New(), facts.New(), facts.NewColliding()
 		atOnce.Apply(store.Update{Reset: true, Changes: shuffled})
 		for _, c := range shuffled {
 			oneByOne.Apply(store.Update{Changes: []store.Change{c}})
 		}
-		for _, f := range []*facts.Facts{step, atOnce, oneByOne} {
+		for _, c := range history {
+			colliding.Apply(store.Update{Changes: []store.Change{c}})
+		}
+		for _, f := range []*facts.Facts{step, atOnce, oneByOne, colliding} {
 			f.Update()
 			if changes := f.Recompute(); len(changes) > 0 {
 				rt.Fatalf("incremental compilation missed %v", changes)
 			}
 		}
 		want := describe(atOnce, final)
-		for name, f := range map[string]*facts.Facts{"as it happened": step, "one by one": oneByOne} {
+		for name, f := range map[string]*facts.Facts{"as it happened": step, "one by one": oneByOne, "with equal hashes": colliding} {
 			if got := describe(f, final); got != want {
 				rt.Fatalf("%s:\n%s\nat once:\n%s", name, got, want)
 			}
@@ -356,6 +359,16 @@ func describe(f *facts.Facts, all map[model.Ref]store.Change) string {
 	var lines []string
 	for ref := range all {
 		lines = append(lines, fmt.Sprintf("%s in service: %v", ref, f.Object(ref) != nil))
+	}
+	for _, c := range all {
+		if c.Object == nil {
+			continue
+		}
+		for _, claim := range model.Claims(c.Object) {
+			if o := f.Holder(claim); o != nil {
+				lines = append(lines, fmt.Sprintf("%s holds %s", o.Ref(), claim))
+			}
+		}
 	}
 	slices.Sort(lines)
 	return strings.Join(append(lines, texts(f.Problems())...), "\n")

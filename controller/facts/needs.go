@@ -10,13 +10,16 @@ import (
 // needs finds objects that refer to something that is not there. What an object refers to is looked at again when that changes,
 // not at every question: there are many objects and few that dangle.
 type needs struct {
-	by    map[string]map[*entry]bool // what is referred to → by whom
-	due   map[*entry]bool            // to be looked at again
-	unmet map[*entry]string          // who dangles → why
+	by    map[model.Ref]map[*entry]bool // what is referred to → by whom
+	due   map[*entry]bool               // to be looked at again
+	unmet map[*entry]string             // who dangles → why
 }
 
+// manyDue is how many may be due before the room for them is let go afterwards.
+const manyDue = 256
+
 func newNeeds() needs {
-	return needs{by: map[string]map[*entry]bool{}, due: map[*entry]bool{}, unmet: map[*entry]string{}}
+	return needs{by: map[model.Ref]map[*entry]bool{}, due: map[*entry]bool{}, unmet: map[*entry]string{}}
 }
 
 // otherEnd is the name of the port that an object refers to: the peer of a port, the out-port of a route; empty if none.
@@ -32,20 +35,25 @@ func otherEnd(o model.Object) string {
 	return ""
 }
 
-// referred are the things that an object refers to: its switch or router, and the other port.
-func referred(o model.Object) []string {
-	if !o.Ref().Kind.HasParent() {
-		return nil
+// portNamed stands for the port of that name, of whatever switch or router.
+func portNamed(name string) model.Ref { return model.Ref{Kind: "port", Name: name} }
+
+// referred are the things that an object refers to: its switch or router, and the other port. Kinds that refer to nothing have none.
+func referred(o model.Object) (what [2]model.Ref, n int) {
+	ref := o.Ref()
+	if !ref.Kind.HasParent() {
+		return what, 0
 	}
-	what := []string{parentOf(o.Ref()).String()}
+	what[0], n = parentOf(ref), 1
 	if port := otherEnd(o); port != "" {
-		what = append(what, model.ClaimPort(port))
+		what[1], n = portNamed(port), 2
 	}
-	return what
+	return what, n
 }
 
 func (n *needs) add(e *entry) {
-	for _, what := range referred(e.object) {
+	all, count := referred(e.object)
+	for _, what := range all[:count] {
 		if n.by[what] == nil {
 			n.by[what] = map[*entry]bool{}
 		}
@@ -55,7 +63,8 @@ func (n *needs) add(e *entry) {
 }
 
 func (n *needs) remove(e *entry) {
-	for _, what := range referred(e.object) {
+	all, count := referred(e.object)
+	for _, what := range all[:count] {
 		delete(n.by[what], e)
 		if len(n.by[what]) == 0 {
 			delete(n.by, what)
@@ -67,13 +76,12 @@ func (n *needs) remove(e *entry) {
 
 // changed notes that an object came, went, or went into or out of service.
 func (n *needs) changed(ref model.Ref) {
-	for e := range n.by[ref.String()] {
-		n.due[e] = true
-	}
+	what := ref
 	if isPort(ref) {
-		for e := range n.by[model.ClaimPort(ref.Name)] {
-			n.due[e] = true
-		}
+		what = portNamed(ref.Name)
+	}
+	for e := range n.by[what] {
+		n.due[e] = true
 	}
 }
 
@@ -99,11 +107,15 @@ func (f *Facts) dangling() []model.Problem {
 			delete(f.needs.unmet, e)
 		}
 	}
-	clear(f.needs.due)
+	if len(f.needs.due) > manyDue {
+		f.needs.due = map[*entry]bool{} // clearing it would for ever cost what the largest number cost
+	} else {
+		clear(f.needs.due)
+	}
 	var all []model.Problem
 	for e, why := range f.needs.unmet {
 		if e.live && !f.excused(e.object) {
-			all = append(all, model.Problem{Key: e.ref.String(), Reason: why})
+			all = append(all, model.Problem{Key: e.ref().String(), Reason: why})
 		}
 	}
 	return all
@@ -111,7 +123,7 @@ func (f *Facts) dangling() []model.Problem {
 
 // lacks says what an object refers to that is not in service, in the words of the compiler; empty if there is nothing.
 func (f *Facts) lacks(e *entry) string {
-	parent := parentOf(e.ref)
+	parent := parentOf(e.ref())
 	if f.Object(parent) == nil {
 		return fmt.Sprintf(`%s "%s" does not exist`, parent.Kind, parent.Name)
 	}
@@ -151,7 +163,7 @@ func (f *Facts) excused(o model.Object) bool {
 		}
 	}
 	for e := range f.losers {
-		if e.object != o && guilty(e.ref) {
+		if e.object != o && guilty(e.ref()) {
 			return true
 		}
 	}
