@@ -12,6 +12,7 @@ type core struct {
 	graph
 	facts     map[Key]*node
 	entries   map[Key]*node
+	alone     map[Key]*node // the fact in entries that have one member and that nobody read yet: they have no node
 	derived   map[Key]*node
 	indexes   []index         // by name
 	joins     []*join         // by name
@@ -46,7 +47,7 @@ const unitHeight = int32(1) << 30
 
 func newCore() core {
 	return core{
-		graph: newGraph(), facts: map[Key]*node{}, entries: map[Key]*node{}, derived: map[Key]*node{},
+		graph: newGraph(), facts: map[Key]*node{}, entries: map[Key]*node{}, alone: map[Key]*node{}, derived: map[Key]*node{},
 		known: map[string]Derived{}, pendingAt: map[*node]int{}, lists: map[string]bool{},
 	}
 }

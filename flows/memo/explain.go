@@ -46,7 +46,7 @@ func (c *core) explain(out []string, n *node, depth int, seen map[*node]bool) []
 // Stats returns the counts as they are now.
 func (e *Engine[O]) Stats() Stats {
 	s := e.stats
-	s.Facts, s.Entries, s.Derived, s.Edges = e.held, len(e.entries), len(e.derived), e.liveEdges
+	s.Facts, s.Entries, s.Derived, s.Edges = e.held, len(e.entries)+len(e.alone), len(e.derived), e.liveEdges
 	for _, f := range e.features {
 		s.Units += len(f.units)
 	}

@@ -60,7 +60,7 @@ func (c *core) applyFacts() {
 			c.held--
 		}
 		for _, ix := range c.indexes {
-			c.reindex(ix, n.key, p.before, n.value)
+			c.reindex(ix, n, p.before, n.value)
 		}
 		for _, j := range c.joins {
 			if n.key.Kind == j.Kind && !c.faults.losesJoinOfFact {
@@ -90,21 +90,16 @@ func (ix index) of(key Key, value any) []string {
 }
 
 // reindex moves a fact from the entries of its old value to those of its new value.
-func (c *core) reindex(ix index, key Key, before, now any) {
-	old, fresh := ix.of(key, before), ix.of(key, now)
+func (c *core) reindex(ix index, fact *node, before, now any) {
+	old, fresh := ix.of(fact.key, before), ix.of(fact.key, now)
 	for i, entry := range old {
 		if !slices.Contains(fresh, entry) && !slices.Contains(old[:i], entry) && !c.faults.losesIndexDelete {
-			n := c.entry(Key{ix.name, entry})
-			n.value.(*members).remove(key)
-			c.changed(n)
-			c.orphan(n)
+			c.unlist(Key{ix.name, entry}, fact)
 		}
 	}
 	for i, entry := range fresh {
 		if !slices.Contains(old, entry) && !slices.Contains(fresh[:i], entry) && !c.faults.losesIndexAdd {
-			n := c.entry(Key{ix.name, entry})
-			n.value.(*members).add(key)
-			c.changed(n)
+			c.list(Key{ix.name, entry}, fact)
 		}
 	}
 	for _, j := range ix.joins {
@@ -119,11 +114,41 @@ func (c *core) reindex(ix index, key Key, before, now any) {
 	}
 }
 
-// entry returns the node of an index entry, making an empty one if there is none.
+// list puts a fact into an entry.
+func (c *core) list(entry Key, fact *node) {
+	if c.entries[entry] == nil && c.alone[entry] == nil {
+		c.alone[entry] = fact
+		return
+	}
+	n := c.entry(entry)
+	n.value.(*members).add(fact.key)
+	c.changed(n)
+}
+
+// unlist takes a fact out of an entry that it is in.
+func (c *core) unlist(entry Key, fact *node) {
+	if c.alone[entry] == fact {
+		delete(c.alone, entry)
+		return
+	}
+	n := c.entry(entry)
+	n.value.(*members).remove(fact.key)
+	c.changed(n)
+	c.orphan(n)
+}
+
+// entry returns the node of an entry, making one if there is none.
 func (c *core) entry(key Key) *node {
 	n := c.entries[key]
 	if n == nil {
-		n = c.add(&node{key: key, kind: entryNode, value: &members{}})
+		m := &members{}
+		if fact := c.alone[key]; fact != nil {
+			delete(c.alone, key)
+			if !c.faults.losesLoneMember {
+				m.sorted = []Key{fact.key}
+			}
+		}
+		n = c.add(&node{key: key, kind: entryNode, value: m})
 		c.entries[key] = n
 	}
 	return n
@@ -173,10 +198,18 @@ func (c *core) rebuildIndexes() {
 			c.orphan(n)
 		}
 	}
+	clear(c.alone)
 	for key, m := range fresh {
-		m.list()
+		if list := m.list(); len(list) == 1 && !c.isJoin(key.Kind) {
+			c.alone[key] = c.facts[list[0]]
+			continue
+		}
 		n := c.entry(key)
 		n.value = m
 		c.changed(n)
 	}
+}
+
+func (c *core) isJoin(name string) bool {
+	return slices.ContainsFunc(c.joins, func(j *join) bool { return j.name == name })
 }

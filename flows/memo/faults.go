@@ -33,4 +33,5 @@ type faults struct {
 	losesJoinOfOther      bool // a pair is not looked at when its other fact comes into the index
 	forgetsOtherPairs     bool // what several pairs put into an entry leaves it with one of them
 	unlistsFirst          bool // what one pair hands over to another leaves its entry for a moment
+	losesLoneMember       bool // the only member of an entry is forgotten when the entry gets a node
 }

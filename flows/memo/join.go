@@ -60,6 +60,17 @@ func (c *core) pairs(j *join, fact any, with []Key) (listings []listing) {
 	return listings
 }
 
+// listed is the content of an entry of an index.
+func (c *core) listed(entry Key) []Key {
+	if n := c.entries[entry]; n != nil {
+		return n.value.(*members).list()
+	}
+	if fact := c.alone[entry]; fact != nil {
+		return []Key{fact.key}
+	}
+	return nil
+}
+
 // rejoin brings the joins up to date with the facts and the indexes. All that comes is counted before anything that goes, so that what one
 // pair hands over to another stays where it is.
 func (c *core) rejoin() {
@@ -68,12 +79,10 @@ func (c *core) rejoin() {
 			before := j.at[id]
 			var now []listing
 			if n := c.facts[Key{j.Kind, id}]; n != nil && n.value != nil {
-				if e := c.entries[Key{j.Index, id}]; e != nil {
-					now = c.pairs(j, n.value, e.value.(*members).list())
-				}
+				now = c.pairs(j, n.value, c.listed(Key{j.Index, id}))
 			}
 			if c.faults.unlistsFirst {
-				c.unlist(j, before)
+				c.drop(j, before)
 			} else {
 				j.left = append(j.left, before...)
 			}
@@ -83,13 +92,13 @@ func (c *core) rejoin() {
 				c.changed(n)
 			}
 		}
-		c.unlist(j, j.left)
+		c.drop(j, j.left)
 		j.touched, j.left = reused(j.touched), reused(j.left)
 	}
 }
 
-// unlist takes out what no pair holds any more.
-func (c *core) unlist(j *join, left []listing) {
+// drop takes out what no pair holds any more.
+func (c *core) drop(j *join, left []listing) {
 	for _, l := range left {
 		if !j.release(l) && !c.faults.forgetsOtherPairs {
 			continue

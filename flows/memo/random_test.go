@@ -300,6 +300,9 @@ func checkLeftovers(e *Engine[string]) error {
 			}
 		}
 	}
+	if len(e.alone) > 0 {
+		return fmt.Errorf("facts that are gone are kept in entries: %v", e.alone)
+	}
 	for _, j := range e.joins {
 		if len(j.at)+len(j.held) > 0 {
 			return fmt.Errorf("pairs of facts that are gone are kept: %v, %v", j.at, j.held)
