@@ -144,11 +144,10 @@ func (n *simulated) deliver(u store.Update) {
 
 // timed is the time in the name of a port that was written to be timed, and in which half of its series it is.
 func timed(name string) (at time.Time, half int, ok bool) {
-	var nanos int64
-	if n, _ := fmt.Sscanf(name, "t%d-%d", &half, &nanos); n != 2 {
-		return time.Time{}, 0, false
-	}
-	return time.Unix(0, nanos), half, true
+	first, second, ok := strings.Cut(strings.TrimPrefix(name, "t"), "-")
+	half, err := strconv.Atoi(first)
+	nanos, err2 := strconv.ParseInt(second, 10, 64)
+	return time.Unix(0, nanos), half, ok && err == nil && err2 == nil
 }
 
 func (n *simulated) run() {
@@ -333,14 +332,9 @@ func newFleet(t *testing.T, r *record, nodes int) *fleet {
 	}
 	fmt.Fprintln(f.etcd.in)
 	now, _ := memory(f.etcd.cmd.Process.Pid)
-	sum := 0.0
-	for _, n := range f.nodes {
-		m, _ := memory(n.cmd.Process.Pid)
-		sum += m
-	}
 	r.seconds("all nodes start at once and are in sync", time.Since(begun))
 	r.add("memory of etcd", "MB", now)
-	r.add("memory of a simulated node", "MB", sum/float64(nodes))
+	r.add("memory of a simulated node", "MB", f.nodesMemory()/float64(nodes))
 	return f
 }
 
@@ -468,12 +462,25 @@ func TestBenchFleet(t *testing.T) {
 			r.milliseconds(name+[]string{"first half p50", "second half p50"}[half], d.quantile(0.5))
 			r.milliseconds(name+[]string{"first half p99", "second half p99"}[half], d.quantile(0.99))
 		}
-		r.seconds(name+"CPU of etcd", cpuOf(f.etcd.cmd.Process.Pid)-etcd)
-		r.seconds(name+"CPU of all nodes", f.nodesCPU()-nodes)
+		etcd, nodes = cpuOf(f.etcd.cmd.Process.Pid)-etcd, f.nodesCPU()-nodes
+		r.seconds(name+"CPU of etcd", etcd)
+		r.seconds(name+"CPU of all nodes", nodes)
+		told := float64(rate*seconds) * float64(f.count)
+		r.add(name+"CPU of etcd, a change and node", "µs", etcd.Seconds()*1e6/told)
+		r.add(name+"CPU of a node, a change", "µs", nodes.Seconds()*1e6/told)
 	}
+	r.add("memory of a simulated node, afterwards", "MB", f.nodesMemory()/float64(f.count))
 	_, peak := memory(f.etcd.cmd.Process.Pid)
 	r.add("memory of etcd, at most", "MB", peak)
 	write(t, r.run)
+}
+
+func (f *fleet) nodesMemory() (sum float64) {
+	for _, n := range f.nodes {
+		now, _ := memory(n.cmd.Process.Pid)
+		sum += now
+	}
+	return sum
 }
 
 func (f *fleet) nodesCPU() (sum time.Duration) {

@@ -12,16 +12,16 @@ import (
 
 // A message for each change and each node is what etcd's processor is used for in a large deployment: a core hands out some tens of thousands
 // a second. Where changes come faster than that, nodes let them gather: they end the watch and begin it again a while later from where
-// it was, and etcd hands out all that came meanwhile in one message, at a tenth of the cost. A node judges by what it knows: how fast changes
-// come, and how many others there are to be told.
+// it was, and etcd hands out all that came meanwhile in one message. A node judges by what it knows: how fast changes come, and how many others
+// there are to be told.
 const (
-	// shareOfChassis times the number of chassis is how long changes gather: no longer than it takes to save most of the cost, for
-	// whoever makes a change waits for it.
-	shareOfChassis = 100 * time.Microsecond
+	// shareOfChassis times the number of chassis is how long changes gather at most: ending a watch and beginning it again costs etcd about
+	// as much as ten messages, so that a fleet of any size costs it a third of a core, and more come in that time than the fewest that pay.
+	shareOfChassis = 500 * time.Microsecond
 	// gatherLeast and gatherMost bound that time: below, nothing is gathered, which is so for fewer than 100 chassis.
-	gatherLeast, gatherMost = 10 * time.Millisecond, 500 * time.Millisecond
+	gatherLeast, gatherMost = 50 * time.Millisecond, time.Second
 	// rush is how many changes must come in that time: 40,000 messages a second for all chassis together.
-	rush = 4
+	rush = 20
 )
 
 // gathering is the watch of a stream, or the time until the next one.
@@ -32,6 +32,8 @@ type gathering struct {
 
 	since  time.Time // changes are counted
 	recent int
+	// last is how long the last pause was, 0 if changes did not come fast since. Pauses grow: who writes much at once waits for a short one.
+	last time.Duration
 }
 
 // begin watches from where the stream was. It does not wait for etcd, as making a watch does.
@@ -49,16 +51,16 @@ func (s *stream) begin(ctx context.Context, c *clientv3.Client) {
 			}
 		}
 	}()
-	s.gathering = gathering{watch: watch, stop: stop, since: time.Now()}
+	s.gathering = gathering{watch: watch, stop: stop, since: time.Now(), last: s.last}
 }
 
 // gather takes note of changes that came, and ends the watch for a pause if there were many.
-func (s *stream) gather(events []*clientv3.Event, pause time.Duration, now time.Time) {
-	if pause < gatherLeast {
+func (s *stream) gather(events []*clientv3.Event, most time.Duration, now time.Time) {
+	if most < gatherLeast {
 		return
 	}
-	if now.Sub(s.since) > pause {
-		s.since, s.recent = now, 0
+	if now.Sub(s.since) > most {
+		s.since, s.recent, s.last = now, 0, 0
 	}
 	last := int64(0)
 	for _, e := range events {
@@ -71,7 +73,8 @@ func (s *stream) gather(events []*clientv3.Event, pause time.Duration, now time.
 		return
 	}
 	s.stop() // what it may still have begins at s.next, too
-	s.watch, s.due = nil, time.After(pause/2+rand.N(pause))
+	s.last = min(max(2*s.last, most/4), most)
+	s.watch, s.due = nil, time.After(s.last-s.last/4+rand.N(s.last/2)) // not all nodes at once
 }
 
 // count keeps track of the chassis that there are.
@@ -87,7 +90,7 @@ func (f *follower) count(changes []Change) {
 	}
 }
 
-// pause is how long changes gather in a deployment of this size.
+// pause is how long changes gather at most in a deployment of this size.
 func (f *follower) pause() time.Duration {
 	return min(time.Duration(len(f.chassis))*f.store.share, gatherMost)
 }

@@ -144,7 +144,7 @@ func TestAWatchGoesOnWhereChangesAreFewOrNodesAre(t *testing.T) {
 	}{
 		{"many changes, many chassis", 500 * time.Millisecond, 10 * time.Millisecond, true},
 		{"few changes, many chassis", 500 * time.Millisecond, 200 * time.Millisecond, false},
-		{"many changes, few chassis", 5 * time.Millisecond, time.Millisecond / 10, false},
+		{"many changes, few chassis", 40 * time.Millisecond, time.Millisecond / 10, false},
 	} {
 		ended := false
 		s := stream{gathering: gathering{since: begun, stop: func() { ended = true }}}
@@ -157,4 +157,31 @@ func TestAWatchGoesOnWhereChangesAreFewOrNodesAre(t *testing.T) {
 			t.Errorf("%s: the watch ended: %v", c.name, ended)
 		}
 	}
+}
+
+func TestPausesGrowWhileChangesComeFast(t *testing.T) {
+	const most = time.Second
+	now := time.Now()
+	s := stream{gathering: gathering{since: now, stop: func() {}}}
+	bring := func(changes int, want time.Duration) {
+		t.Helper()
+		events := make([]*clientv3.Event, changes)
+		for i := range events {
+			events[i] = &clientv3.Event{Kv: &mvccpb.KeyValue{ModRevision: now.UnixNano() + int64(i)}}
+		}
+		s.due = nil
+		s.gather(events, most, now)
+		if s.last != want || (s.due != nil) != (changes >= rush) {
+			t.Errorf("after %d changes the pause is %v, not %v; there is one: %v", changes, s.last, want, s.due != nil)
+		}
+		s.since, s.recent = now, 0 // as begin does
+	}
+	bring(rush, most/4)
+	bring(rush, most/2)
+	bring(rush-1, most/2)
+	bring(rush, most)
+	bring(5*rush, most)
+	now = now.Add(2 * most)
+	bring(1, 0)
+	bring(rush, most/4)
 }
