@@ -175,6 +175,7 @@ func (n *simulated) run() {
 				n.flows[c.Unit.String()] = len(c.New.Flows)
 			}
 		}
+		n.facts.Problems() // as for a report
 		if loaded {
 			n.synced.Add(1)
 		}

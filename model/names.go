@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -62,10 +63,11 @@ func (r Ref) appendTo(text []byte) []byte {
 // Ref that has the first part as its kind and all the rest as its name, so that it can be shown.
 func ParseRef(text string) (Ref, error) {
 	kind, rest, _ := strings.Cut(text, "/")
-	r := Ref{Kind: Kind(kind), Name: rest}
-	if !r.Kind.known() {
-		return r, fmt.Errorf("unknown kind of object %q", kind)
+	at := slices.Index(allKinds, Kind(kind))
+	if at < 0 {
+		return Ref{Kind: Kind(kind), Name: rest}, fmt.Errorf("unknown kind of object %q", kind)
 	}
+	r := Ref{Kind: allKinds[at], Name: rest}
 	if !r.Kind.HasParent() {
 		if strings.Contains(rest, "/") || rest == "" {
 			return r, fmt.Errorf("a %s has a key of two parts", kind)
@@ -85,7 +87,9 @@ func SpecKinds() []Kind {
 }
 
 // Kinds are all kinds.
-func Kinds() []Kind { return append(SpecKinds(), KindChassis, KindBinding) }
+func Kinds() []Kind { return slices.Clone(allKinds) }
+
+var allKinds = append(SpecKinds(), KindChassis, KindBinding)
 
 // HasParent reports whether objects of the kind belong to another object (Ref.Parent).
 func (k Kind) HasParent() bool {
@@ -110,12 +114,7 @@ func (k Kind) Noun() string {
 }
 
 func (k Kind) known() bool {
-	for _, x := range Kinds() {
-		if x == k {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(allKinds, k)
 }
 
 // Ref is the name of the switch in the store.

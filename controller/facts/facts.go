@@ -47,6 +47,8 @@ type entry struct {
 	object model.Object
 	rev    int64
 	live   bool // it holds everything that it claims, so it is a fact
+
+	prev, next *entry // of those that belong to the same switch or router
 }
 
 func (e *entry) ref() model.Ref { return e.object.Ref() }
@@ -118,7 +120,7 @@ func (f *Facts) replace(ref model.Ref, object model.Object, rev int64) {
 	}
 	e := &entry{object: object, rev: rev}
 	f.objects[ref] = e
-	f.needs.add(e)
+	f.needs.add(e, f.complete(object))
 	contested := f.claims.add(e) // else there is nothing to settle
 	if !contested || old != nil && old.live {
 		e.live = true

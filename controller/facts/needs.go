@@ -10,16 +10,17 @@ import (
 // needs finds objects that refer to something that is not there. What an object refers to is looked at again when that changes,
 // not at every question: there are many objects and few that dangle.
 type needs struct {
-	by    map[model.Ref]map[*entry]bool // what is referred to → by whom
-	due   map[*entry]bool               // to be looked at again
-	unmet map[*entry]string             // who dangles → why
+	children map[model.Ref]*entry       // switch or router → the first of what belongs to it, which leads to the others
+	ends     map[string]map[*entry]bool // name of a port → who refers to it
+	due      map[*entry]bool            // to be looked at again
+	unmet    map[*entry]string          // who dangles → why
 }
 
 // manyDue is how many may be due before the room for them is let go afterwards.
 const manyDue = 256
 
 func newNeeds() needs {
-	return needs{by: map[model.Ref]map[*entry]bool{}, due: map[*entry]bool{}, unmet: map[*entry]string{}}
+	return needs{children: map[model.Ref]*entry{}, ends: map[string]map[*entry]bool{}, due: map[*entry]bool{}, unmet: map[*entry]string{}}
 }
 
 // otherEnd is the name of the port that an object refers to: the peer of a port, the out-port of a route; empty if none.
@@ -35,39 +36,49 @@ func otherEnd(o model.Object) string {
 	return ""
 }
 
-// portNamed stands for the port of that name, of whatever switch or router.
-func portNamed(name string) model.Ref { return model.Ref{Kind: "port", Name: name} }
-
-// referred are the things that an object refers to: its switch or router, and the other port. Kinds that refer to nothing have none.
-func referred(o model.Object) (what [2]model.Ref, n int) {
-	ref := o.Ref()
+// add takes in an object. complete says that what it refers to is there, now.
+func (n *needs) add(e *entry, complete bool) {
+	ref := e.ref()
 	if !ref.Kind.HasParent() {
-		return what, 0
+		return
 	}
-	what[0], n = parentOf(ref), 1
-	if port := otherEnd(o); port != "" {
-		what[1], n = portNamed(port), 2
+	parent := parentOf(ref)
+	if first := n.children[parent]; first != nil {
+		first.prev, e.next = e, first
 	}
-	return what, n
-}
-
-func (n *needs) add(e *entry) {
-	all, count := referred(e.object)
-	for _, what := range all[:count] {
-		if n.by[what] == nil {
-			n.by[what] = map[*entry]bool{}
+	n.children[parent] = e
+	if port := otherEnd(e.object); port != "" {
+		if n.ends[port] == nil {
+			n.ends[port] = map[*entry]bool{}
 		}
-		n.by[what][e] = true
+		n.ends[port][e] = true
+	}
+	if !complete {
 		n.due[e] = true
 	}
 }
 
 func (n *needs) remove(e *entry) {
-	all, count := referred(e.object)
-	for _, what := range all[:count] {
-		delete(n.by[what], e)
-		if len(n.by[what]) == 0 {
-			delete(n.by, what)
+	ref := e.ref()
+	if !ref.Kind.HasParent() {
+		return
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	}
+	switch parent := parentOf(ref); {
+	case e.prev != nil:
+		e.prev.next = e.next
+	case e.next != nil:
+		n.children[parent] = e.next
+	default:
+		delete(n.children, parent)
+	}
+	e.prev, e.next = nil, nil
+	if port := otherEnd(e.object); port != "" {
+		delete(n.ends[port], e)
+		if len(n.ends[port]) == 0 {
+			delete(n.ends, port)
 		}
 	}
 	delete(n.due, e)
@@ -76,13 +87,21 @@ func (n *needs) remove(e *entry) {
 
 // changed notes that an object came, went, or went into or out of service.
 func (n *needs) changed(ref model.Ref) {
-	what := ref
 	if isPort(ref) {
-		what = portNamed(ref.Name)
+		for e := range n.ends[ref.Name] {
+			n.due[e] = true
+		}
+		return
 	}
-	for e := range n.by[what] {
+	for e := n.children[ref]; e != nil; e = e.next {
 		n.due[e] = true
 	}
+}
+
+// complete tells of an object that refers to its switch only, as most do, whether that is in service.
+func (f *Facts) complete(o model.Object) bool {
+	p, ok := o.(*model.LogicalSwitchPort)
+	return ok && p.Type != model.PortRouter && p.Peer == "" && f.Object(parentOf(p.Ref())) != nil
 }
 
 // parentOf is the switch or router that an object belongs to.

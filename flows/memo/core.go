@@ -21,8 +21,7 @@ type core struct {
 	equalFact func(a, b any) bool
 	roots     func(r Reader, feature int32) []string // sorted, each once
 
-	pending   []pendingFact
-	pendingAt map[*node]int
+	pending []pendingFact
 
 	queue        [][]*node // dirty derived values and roots, by height
 	floor        int32     // everything lower is final in this round
@@ -48,7 +47,7 @@ const unitHeight = int32(1) << 30
 func newCore() core {
 	return core{
 		graph: newGraph(), facts: map[Key]*node{}, entries: map[Key]*node{}, alone: map[Key]*node{}, derived: map[Key]*node{},
-		known: map[string]Derived{}, pendingAt: map[*node]int{}, lists: map[string]bool{},
+		known: map[string]Derived{}, lists: map[string]bool{},
 	}
 }
 

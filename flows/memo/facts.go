@@ -18,9 +18,9 @@ func (c *core) setFact(key Key, value any) {
 		}
 		n = c.newFact(key)
 	}
-	if i, ok := c.pendingAt[n]; ok {
+	if n.settled > 0 {
 		if c.faults.forgetsFirstOfTwoSets {
-			c.pending[i].before = n.value
+			c.pending[n.settled-1].before = n.value
 		}
 		n.value = value
 		return
@@ -28,8 +28,8 @@ func (c *core) setFact(key Key, value any) {
 	if c.sameFact(n.value, value) {
 		return
 	}
-	c.pendingAt[n] = len(c.pending)
 	c.pending = append(c.pending, pendingFact{n, n.value})
+	n.settled = uint64(len(c.pending))
 	n.value = value
 }
 
@@ -50,6 +50,7 @@ func (c *core) sameFact(a, b any) bool {
 func (c *core) applyFacts() {
 	for _, p := range c.pending {
 		n := p.n
+		n.settled = 0
 		if c.sameFact(p.before, n.value) {
 			c.orphan(n)
 			continue
@@ -71,8 +72,7 @@ func (c *core) applyFacts() {
 		c.orphan(n)
 	}
 	c.rejoin()
-	c.pending = c.pending[:0]
-	c.pendingAt = map[*node]int{} // clear would for ever cost what the largest round cost
+	c.pending = reused(c.pending)
 }
 
 // index is a configured index.

@@ -28,7 +28,7 @@ type node struct {
 	height  int32   // greater than the height of everything read; 0 for facts and entries
 	readers int32   // first edge of the list of those who read this; 0 = none
 	mark    uint64  // stamp of the frame that noted this node last
-	settled uint64  // round in which verify found the value to be final
+	settled uint64  // round in which final found the value to be final; of facts: position in core.pending and one more, 0 if not there
 	reads   []int32 // edges to what was read, in the order of reading
 }
 

@@ -343,8 +343,11 @@ func (f *follower) take(which int, resp clientv3.WatchResponse, ok bool) error {
 
 // changes are the last states of the keys in events.
 func (f *follower) changes(events []*clientv3.Event) []Change {
-	at := map[string]int{}
-	var out []Change
+	out := make([]Change, 0, len(events))
+	var at map[model.Ref]int // where the key is in out; what was only made is there once
+	if slices.ContainsFunc(events, func(e *clientv3.Event) bool { return !e.IsCreate() }) {
+		at = make(map[model.Ref]int, len(events))
+	}
 	for _, e := range events {
 		var c Change
 		if e.Type == mvccpb.DELETE {
@@ -353,12 +356,13 @@ func (f *follower) changes(events []*clientv3.Event) []Change {
 		} else {
 			c = f.store.decode(e.Kv)
 		}
-		key := string(e.Kv.Key)
-		if i, ok := at[key]; ok {
+		if i, ok := at[c.Ref]; ok {
 			out[i] = c
 			continue
 		}
-		at[key] = len(out)
+		if at != nil {
+			at[c.Ref] = len(out)
+		}
 		out = append(out, c)
 	}
 	return out

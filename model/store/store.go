@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -152,8 +153,13 @@ func (s *Store) clientConfig() clientv3.Config {
 		DialTimeout: s.cfg.DialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second,
 		// Only while something is under way: etcd ends the connection of an idle client that asks whether it is there.
 		PermitWithoutStream: false, MaxUnaryRetries: 1, Logger: zap.NewNop(),
+		DialOptions: []grpc.DialOption{grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window)},
 	}
 }
+
+// window is how much etcd may send that was not read yet, in bytes. With one that is given gRPC does not measure the connection, which costs a ping and an
+// answer for most messages.
+const window = 1 << 20
 
 // call makes a request until it gets an answer, for at most DialTimeout. lost tells the attempts after the first whether
 // an earlier one may have been carried out though its answer did not come.
