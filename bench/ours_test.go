@@ -4,6 +4,9 @@ package bench
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -11,8 +14,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tuplenet/e2e/lab"
+	"tuplenet/model"
 )
 
 // Networks that both sides use beyond the switches. The outside is that of the lab.
@@ -91,6 +98,31 @@ func (o *ours) settled() {
 	o.t.Helper()
 	o.client.do("ls add settled", "ls del settled", "wait 120s")
 	o.client.applied()
+}
+
+// rested waits for the first audit of each switch, too: it decodes every flow, later ones do not.
+func (o *ours) rested() {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(o.ctx, 3*time.Minute)
+	defer cancel()
+	for _, h := range o.Hosts() {
+		if h.Daemon().PID == 0 {
+			continue
+		}
+		o.check(lab.WaitFor(ctx, "the first audit of "+h.SystemID(), func() error {
+			var a model.NodeAudit
+			out, err := o.Tpctl(ctx, "node", h.SystemID(), "audit")
+			if err == nil {
+				err = json.Unmarshal([]byte(out), &a)
+			}
+			if err == nil && a.Passes == 0 {
+				o.pause(time.Second)
+				err = errors.New("under way")
+			}
+			return err
+		}))
+	}
+	o.quiet()
 }
 
 // gateways is described at side: routers pinned to the hosts, as in the tutorial. All are used at once.

@@ -241,6 +241,8 @@ func (n network) ovsdbSwitch(s int) []any {
 
 func (o *ovn) settled() { o.t.Helper(); o.nb("--wait=hv", "--timeout=300", "sync") }
 
+func (o *ovn) rested() { o.t.Helper(); o.quiet() }
+
 func (o *ovn) addPort(sw int, name string, ip netip.Addr) {
 	o.t.Helper()
 	o.nb("lsp-add", switchName(sw), name, "--", "lsp-set-addresses", name, macOf(ip).String()+" "+ip.String())

@@ -74,7 +74,7 @@ func portAdds(s side, r *record) {
 	r.milliseconds("first ping from another chassis", median(answered))
 	r.milliseconds("first ping from another chassis, p95", quantile(answered, 0.95))
 
-	w.quiet()
+	s.rested()
 	all, daemons := w.perRound(rounds, func() {
 		s.addPort(0, "new", ip)
 		plug.in()

@@ -28,7 +28,7 @@ func ruleChanges(s side, r *record) {
 	deployed(s, networkOf(r.run.Size))
 	s.gateways(1)
 	s.settled()
-	w.quiet()
+	s.rested()
 	rounds := envNumber(w.t, "RULES", "10")
 	changes := s.changes()
 	for _, what := range []string{"route", "NAT rule"} {

@@ -42,6 +42,8 @@ type side interface {
 	changes() map[string]change
 	// settled waits until everybody has applied everything.
 	settled()
+	// rested waits until nothing is left to do of what a start or a large change brings with it.
+	rested()
 }
 
 type change struct{ add, del func(k int) }
