@@ -163,7 +163,7 @@ func subject(owner string) string {
 		return feature
 	case child && nouns[feature] != "":
 		return parent + "/" + nouns[feature] + "/" + name
-	case feature == "peer":
+	case feature == "peer" || feature == "watched":
 		return "chassis " + id
 	}
 	return id

@@ -37,12 +37,13 @@ type edge struct {
 
 // take replaces what a unit asks for, and tells whether other ports are wanted now.
 func (e *edge) take(c memo.Change[compile.Output]) (ports bool) {
-	ports = e.watch.replace(c.Old.Watch, c.New.Watch)
+	was, now := c.Old.Seldom(), c.New.Seldom()
+	ports = e.watch.replace(was.Watch, now.Watch)
 	ports = e.encaps.replace(c.Old.Tunnels, c.New.Tunnels) || ports
-	ports = e.patches.replace(c.Old.Patches, c.New.Patches) || ports
-	e.carries.replace(c.Old.Carries, c.New.Carries)
-	e.translations.wanted.replace(c.Old.Translations, c.New.Translations)
-	if e.announce.replace(c.Old.Announce, c.New.Announce) {
+	ports = e.patches.replace(was.Patches, now.Patches) || ports
+	e.carries.replace(was.Carries, now.Carries)
+	e.translations.wanted.replace(was.Translations, now.Translations)
+	if e.announce.replace(was.Announce, now.Announce) {
 		e.announcer.set(time.Now(), e.announce)
 	}
 	return ports

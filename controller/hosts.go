@@ -237,7 +237,7 @@ func (h *hosts) serves(revision func(model.Ref) int64) map[string]int64 {
 
 // takeHosts hands the workloads of an output over.
 func (l *loop) takeHosts(now time.Time, old, current compile.Output) {
-	if len(old.Guests)+len(current.Guests) > 0 {
-		l.hosts.take(now, old.Guests, current.Guests)
+	if was, are := old.Seldom().Guests, current.Seldom().Guests; len(was)+len(are) > 0 {
+		l.hosts.take(now, was, are)
 	}
 }

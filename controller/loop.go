@@ -448,7 +448,7 @@ func (l *loop) works(port string) bool {
 
 // flowSet is the part of an output that goes to the switch.
 func flowSet(o compile.Output) *apply.Set {
-	s := &apply.Set{Groups: o.Groups, Meters: o.Meters, Flows: make([]apply.Flow, len(o.Flows))}
+	s := &apply.Set{Groups: o.Groups, Meters: o.Seldom().Meters, Flows: make([]apply.Flow, len(o.Flows))}
 	for i, f := range o.Flows {
 		s.Flows[i] = apply.Flow{Packed: f.Packed, Rule: f.Rule}
 	}

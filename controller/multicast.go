@@ -65,7 +65,7 @@ func portsTo(f ovsdb.Facts, device string) (names []string) {
 
 // take replaces what a unit asks for, and tells whether other ports are wanted now.
 func (n *networks) take(c memo.Change[compile.Output]) bool {
-	return n.wanted.replace(c.Old.Multicast, c.New.Multicast)
+	return n.wanted.replace(c.Old.Seldom().Multicast, c.New.Seldom().Multicast)
 }
 
 // ports are the ports of the integration bridge to the VXLAN devices that are there. As long as the keeper has said of none that it

@@ -16,7 +16,7 @@ import (
 // A port is asked for when its device is there, a device stays until its port is gone, and a restart takes nothing away.
 func TestU08_U09_DevicesComeBeforeTheirPortsAndGoAfterThem(t *testing.T) {
 	n := newNetworks(slog.New(slog.DiscardHandler))
-	net := compile.Output{Multicast: []compile.Multicast{{Switch: "NET", VNI: 0xff01}}}
+	net := compile.Output{}.With(compile.Seldom{Multicast: []compile.Multicast{{Switch: "NET", VNI: 0xff01}}})
 	none := rows()
 	none.Bridges = map[string]*ovsdb.Bridge{"br-int": {Name: "br-int", DatapathType: ovsdb.DatapathNetdev}}
 	plugged := rows(&ovsdb.Interface{Name: "tnm-ff01", Bridge: "br-int", Owner: "multicast vxlanff01", OFPort: 30})
@@ -83,7 +83,7 @@ func TestU08_U09_DevicesComeBeforeTheirPortsAndGoAfterThem(t *testing.T) {
 
 func TestU01_NetworksThatNameADeviceUseIt(t *testing.T) {
 	n := newNetworks(slog.New(slog.DiscardHandler))
-	n.take(memo.Change[compile.Output]{New: compile.Output{Multicast: []compile.Multicast{{Switch: "b", VNI: 0xffffff, Device: "eth1"}, {Switch: "a", VNI: 1}}}})
+	n.take(memo.Change[compile.Output]{New: compile.Output{}.With(compile.Seldom{Multicast: []compile.Multicast{{Switch: "b", VNI: 0xffffff, Device: "eth1"}, {Switch: "a", VNI: 1}}})})
 	n.keep(rows(), "br-int", "eth0")
 	var got []string
 	for _, m := range n.asked {

@@ -49,7 +49,7 @@ func (w *world) engine(chassis string, more ...map[memo.Key]any) *memo.Engine[co
 // carried are the ports that a chassis would bind for its routers.
 func (w *world) carried(chassis string) string {
 	var ports []string
-	w.engine(chassis).Outputs(func(_ memo.Unit, o compile.Output) { ports = append(ports, o.Carries...) })
+	w.engine(chassis).Outputs(func(_ memo.Unit, o compile.Output) { ports = append(ports, o.Seldom().Carries...) })
 	slices.Sort(ports)
 	return strings.Join(ports, " ")
 }

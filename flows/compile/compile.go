@@ -103,14 +103,22 @@ type Node struct {
 type Output struct {
 	Flows  []pipeline.Flow
 	Groups []of.Group
-	// Meters that the flows use, besides those that every switch has.
-	Meters []of.Meter
-	// Guests are the workloads here that are told about their network, and what.
-	Guests []model.Guest
 	// Endpoints are tunnel addresses of other chassis that packets of this object may be sent to.
 	Endpoints []netip.Addr
 	// Tunnels are the encapsulations by which other chassis want to be sent packets.
 	Tunnels []model.Encap
+	// Problems say why the object, or another one that it needs, is out of service.
+	Problems []model.Problem
+
+	seldom *Seldom
+}
+
+// Seldom is the part of an output that few objects have. It is apart because a node holds an output for each port that it knows flows of.
+type Seldom struct {
+	// Meters that the flows use, besides those that every switch has.
+	Meters []of.Meter
+	// Guests are the workloads here that are told about their network, and what.
+	Guests []model.Guest
 	// Watch are other chassis whose reachability must be watched (BFD).
 	Watch []Watch
 	// Carries are switch ports in front of routers that are pinned to this node, to which traffic may be sent once the flows are there.
@@ -123,16 +131,41 @@ type Output struct {
 	Translations []Translation
 	// Multicast are the multicast networks that this node takes part in.
 	Multicast []Multicast
-	// Problems say why the object, or another one that it needs, is out of service.
-	Problems []model.Problem
+}
+
+// Seldom is what the output has of it.
+func (o Output) Seldom() Seldom {
+	if o.seldom == nil {
+		return Seldom{}
+	}
+	return *o.seldom
+}
+
+// With is the output with another such part.
+func (o Output) With(s Seldom) Output {
+	o.seldom = &s
+	return o
+}
+
+// rare is where to put what few outputs have.
+func (o *Output) rare() *Seldom {
+	if o.seldom == nil {
+		o.seldom = &Seldom{}
+	}
+	return o.seldom
 }
 
 // Equal tells whether two outputs ask for the same.
 func (o Output) Equal(p Output) bool {
 	return slices.EqualFunc(o.Flows, p.Flows, func(a, b pipeline.Flow) bool { return a.Rule == b.Rule && a.Hash() == b.Hash() }) &&
-		slices.EqualFunc(o.Groups, p.Groups, sameGroup) && slices.Equal(o.Meters, p.Meters) && slices.EqualFunc(o.Guests, p.Guests, model.Guest.Equal) &&
-		slices.Equal(o.Endpoints, p.Endpoints) && slices.Equal(o.Tunnels, p.Tunnels) && slices.Equal(o.Watch, p.Watch) && slices.Equal(o.Carries, p.Carries) && slices.Equal(o.Patches, p.Patches) &&
-		slices.Equal(o.Announce, p.Announce) && slices.Equal(o.Translations, p.Translations) && slices.Equal(o.Multicast, p.Multicast) && slices.Equal(o.Problems, p.Problems)
+		slices.EqualFunc(o.Groups, p.Groups, sameGroup) && slices.Equal(o.Endpoints, p.Endpoints) && slices.Equal(o.Tunnels, p.Tunnels) &&
+		slices.Equal(o.Problems, p.Problems) && (o.seldom == p.seldom || o.Seldom().equal(p.Seldom()))
+}
+
+func (s Seldom) equal(t Seldom) bool {
+	return slices.Equal(s.Meters, t.Meters) && slices.EqualFunc(s.Guests, t.Guests, model.Guest.Equal) && slices.Equal(s.Watch, t.Watch) &&
+		slices.Equal(s.Carries, t.Carries) && slices.Equal(s.Patches, t.Patches) && slices.Equal(s.Announce, t.Announce) &&
+		slices.Equal(s.Translations, t.Translations) && slices.Equal(s.Multicast, t.Multicast)
 }
 
 func sameGroup(a, b of.Group) bool { return a.String() == b.String() }
@@ -156,6 +189,7 @@ func Features() []memo.Feature[Output] {
 		{Name: "base", Roots: once, Compile: compileBase},
 		{Name: "tunnel", Roots: once, Compile: compileTunnel},
 		{Name: "peer", Roots: peers, Compile: compilePeer},
+		{Name: "watched", Roots: watched, Compile: compileWatched},
 		{Name: "router", Roots: routersInSight, Compile: compileRouter},
 		{Name: "routerport", Roots: routersInScope, Members: listed(indexRouterPorts), Compile: compileRouterPort},
 		{Name: "route", Roots: routersInScope, Members: routesOf, Compile: compileRoute},

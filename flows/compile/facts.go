@@ -26,7 +26,7 @@ const (
 	indexNAT         = "nat"         // router → its NAT rules
 	indexNATInside   = "natinside"   // inside prefix → the NAT rules for connections to it from outside
 	indexWanted      = "wanted"      // switch → its ports elsewhere that are wanted here
-	indexAll         = "all"         // kind → every fact of the kind (chassis, interfaces)
+	indexAll         = "all"         // kind → every fact of the kind (chassis, interfaces, neighbours, watched chassis)
 
 	joinChassis = "chassison" // switch → the chassis that its ports are bound to
 )
@@ -52,7 +52,7 @@ func indexes() map[string]func(memo.Key, any) []string {
 		indexWanted:      index(func(w Wanted) []string { return []string{w.Switch} }),
 		indexAll: func(k memo.Key, v any) []string {
 			switch v.(type) {
-			case *model.Chassis, Interface, Neighbour:
+			case *model.Chassis, Interface, Neighbour, Watched:
 				return []string{k.Kind}
 			}
 			return nil

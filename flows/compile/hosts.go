@@ -47,8 +47,8 @@ func compileHosts(r memo.Reader, id string) Output {
 	if len(o.Flows) == 0 {
 		return o
 	}
-	o.Guests = []model.Guest{g}
-	o.Meters = []of.Meter{pipeline.PortMeter(ofport)}
+	o.rare().Guests = []model.Guest{g}
+	o.rare().Meters = []of.Meter{pipeline.PortMeter(ofport)}
 	o.Problems = cannotTell(&g, p)
 	return o
 }

@@ -50,7 +50,7 @@ func compileLearning(r memo.Reader, o *Output, in of.Match, ls *model.LogicalSwi
 			continue
 		}
 		storm := pipeline.StormMeter(pl.OFPort)
-		o.Meters = append(o.Meters, storm)
+		o.rare().Meters = append(o.rare().Meters, storm)
 		metered := []of.Action{of.MeterAction{ID: storm.ID}}
 		o.add(pipeline.FloodOf.Flow(pipeline.InPort.Is(everybody, uint64(p.Key)), append(metered, toAll...)...))
 		if learning {

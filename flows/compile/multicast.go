@@ -45,7 +45,7 @@ func compileMulticast(r memo.Reader, ls *model.LogicalSwitch) Output {
 	if len(local) == 0 {
 		return o
 	}
-	o.Multicast = []Multicast{{Switch: ls.Name, VNI: ls.VNI, Device: ls.Device}}
+	o.rare().Multicast = []Multicast{{Switch: ls.Name, VNI: ls.VNI, Device: ls.Device}}
 	uplink := uplinkOf(r, ls)
 	if uplink == 0 {
 		return o
@@ -79,7 +79,7 @@ func compileMulticastPort(r memo.Reader, ls *model.LogicalSwitch, p *model.Logic
 	o.add(toPort(r, in, p))
 	for _, ip := range addresses(p) {
 		answer(&o, in, p.MAC, ip, false)
-		o.Announce = append(o.Announce, Announcement{VNI: ls.VNI, Port: p.Key, MAC: p.MAC, IP: ip})
+		o.rare().Announce = append(o.rare().Announce, Announcement{VNI: ls.VNI, Port: p.Key, MAC: p.MAC, IP: ip})
 	}
 	return o
 }

@@ -47,7 +47,7 @@ func compileNAT(r memo.Reader, id string) Output {
 	if !isOwn(r, lr, n.External) {
 		o.add(pipeline.ForExternal.Flow(toPrefix(in, host(n.External))))
 	}
-	o.Translations = []Translation{{Type: n.Type, Inside: n.Prefix, External: n.External, InZone: zone.dnat, OutZone: zone.snat}}
+	o.rare().Translations = []Translation{{Type: n.Type, Inside: n.Prefix, External: n.External, InZone: zone.dnat, OutZone: zone.snat}}
 	return o
 }
 
@@ -202,7 +202,7 @@ func answerExternal(r memo.Reader, o *Output, lr *model.LogicalRouter, ip netip.
 // announce asks for an address of a pinned router to be made known in the physical network behind a switch.
 func announce(r memo.Reader, o *Output, lr *model.LogicalRouter, rp *model.LogicalRouterPort, ls *model.LogicalSwitch, peer *model.LogicalSwitchPort, ip netip.Addr) {
 	if lr.Chassis != "" && worksHere(r, lr) && hasPatch(r, ls.Name) {
-		o.Announce = append(o.Announce, Announcement{VNI: ls.VNI, Port: peer.Key, MAC: rp.MAC, IP: ip, Router: true})
+		o.rare().Announce = append(o.rare().Announce, Announcement{VNI: ls.VNI, Port: peer.Key, MAC: rp.MAC, IP: ip, Router: true})
 	}
 }
 

@@ -68,5 +68,5 @@ func compilePatchPair(r memo.Reader, id string) Output {
 	if p == nil {
 		return Output{}
 	}
-	return Output{Patches: []Patch{{Port: p.Name, Bridge: p.Bridge}}}
+	return Output{}.With(Seldom{Patches: []Patch{{Port: p.Name, Bridge: p.Bridge}}})
 }

@@ -105,7 +105,7 @@ func compileRouterPort(r memo.Reader, id string) Output {
 	resolve(r, &o, lr, rp, peer.Switch)
 	askForNeighbours(r, &o, lr, rp, ls, peer)
 	if carries(r, lr, rp, peer.Switch) {
-		o.Carries = []string{peer.Name}
+		o.rare().Carries = []string{peer.Name}
 	}
 	leave(&o, pipeline.OutPort.Is(in, uint64(rp.Key)), nextMTU(r, lr, ls), append(forgetConnection(lr),
 		of.Set(of.EthSrc, of.MAC(rp.MAC)),

@@ -283,25 +283,25 @@ func describe(o compile.Output) []string {
 	for _, ip := range o.Endpoints {
 		lines = append(lines, "endpoint "+ip.String())
 	}
-	for _, c := range o.Watch {
+	for _, c := range o.Seldom().Watch {
 		lines = append(lines, "watch "+c.Chassis+" at "+c.IP.String())
 	}
-	for _, p := range o.Carries {
+	for _, p := range o.Seldom().Carries {
 		lines = append(lines, "carry "+p)
 	}
-	for _, p := range o.Patches {
+	for _, p := range o.Seldom().Patches {
 		lines = append(lines, "patch "+p.Port+" to bridge "+p.Bridge)
 	}
-	for _, m := range o.Multicast {
+	for _, m := range o.Seldom().Multicast {
 		lines = append(lines, fmt.Sprintf("multicast network %s: %s by way of %q", m.Switch, m.VNI.MulticastDevice(), m.Device))
 	}
-	for _, a := range o.Announce {
+	for _, a := range o.Seldom().Announce {
 		lines = append(lines, fmt.Sprintf("announce %s at %s on %s port %d", a.IP, a.MAC, a.VNI, a.Port))
 	}
-	for _, m := range o.Meters {
+	for _, m := range o.Seldom().Meters {
 		lines = append(lines, fmt.Sprintf("meter %d: %d a second, bursts of %d", m.ID, m.RatePPS, m.Burst))
 	}
-	for _, g := range o.Guests {
+	for _, g := range o.Seldom().Guests {
 		lines = append(lines, fmt.Sprintf("tell %s (%s, %s port %d): %s by %s, MTU %d, DHCPv4 %s from %s, DHCPv6 %s, routers %v",
 			g.Port, g.MAC, g.VNI, g.Key, g.Hostname, g.Server, g.MTU, g.IPv4, g.Router, g.IPv6, g.Routers))
 	}

@@ -103,10 +103,6 @@ func compilePeer(r memo.Reader, chassis string) Output {
 				pipeline.To(pipeline.L2Lookup)))
 		}
 	}
-	if w := get[Watched](r, KindWatched, chassis); w.OFPort != 0 {
-		// Packets of a chassis that has a port of its own come in by that.
-		o.add(fromTunnel(w.OFPort, w.Encap))
-	}
 	p, ok := pathTo(r, chassis)
 	if !ok {
 		return o
@@ -114,9 +110,26 @@ func compilePeer(r memo.Reader, chassis string) Output {
 	o.Tunnels = c.Encaps
 	// Gateways and everybody else watch each other. Both ends must: a session with one end is down.
 	if node.Gateway || c.Gateway {
-		o.Watch = append(o.Watch, Watch{Chassis: chassis, IP: p.IP, Encap: model.WatchEncap(node.Encaps, c.Encaps)})
+		o.rare().Watch = append(o.rare().Watch, Watch{Chassis: chassis, IP: p.IP, Encap: model.WatchEncap(node.Encaps, c.Encaps)})
 	}
 	redirect(r, &o, chassis)
+	return o
+}
+
+// watched are the chassis that have a port of their own.
+func watched(r memo.Reader) []string {
+	var ids []string
+	for _, k := range r.List(indexAll, KindWatched) {
+		ids = append(ids, k.ID)
+	}
+	return ids
+}
+
+// compileWatched takes in the packets of a chassis that has a port of its own, by which they come.
+func compileWatched(r memo.Reader, chassis string) (o Output) {
+	if w := get[Watched](r, KindWatched, chassis); w.OFPort != 0 {
+		o.add(fromTunnel(w.OFPort, w.Encap))
+	}
 	return o
 }
 

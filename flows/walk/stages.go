@@ -255,7 +255,7 @@ func puntText(c *of.Controller) string {
 // Owner names the object that a unit of the compiler is about, such as "lsp LS-A/lsp-alice".
 func Owner(u memo.Unit) string {
 	word := map[string]string{"router": "lr", "routerport": "lrp", "route": "route of", "nat": "lnat", "switch": "ls", "port": "lsp",
-		"patch": "patch port", "local": "lsp", "hosts": "lsp", "neighbour": "learnt neighbour", "peer": "chassis"}[u.Feature]
+		"patch": "patch port", "local": "lsp", "hosts": "lsp", "neighbour": "learnt neighbour", "peer": "chassis", "watched": "chassis"}[u.Feature]
 	switch {
 	case word == "":
 		return u.Feature
