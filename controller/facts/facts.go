@@ -26,7 +26,7 @@ import (
 // Facts holds the present state of the world as one node sees it.
 type Facts struct {
 	engine  *memo.Engine[compile.Output]
-	objects map[model.Ref]*entry
+	objects objects
 	claims  claims
 	losers  map[*entry]bool // who does not hold everything that it claims
 	needs   needs
@@ -57,7 +57,7 @@ func (e *entry) ref() model.Ref { return e.object.Ref() }
 func New() *Facts {
 	return &Facts{
 		engine:  compile.New(),
-		objects: map[model.Ref]*entry{},
+		objects: newObjects(),
 		claims:  newClaims(),
 		losers:  map[*entry]bool{},
 		needs:   newNeeds(),
@@ -71,7 +71,7 @@ func New() *Facts {
 
 // Apply takes a batch of changes from the store.
 func (f *Facts) Apply(u store.Update) {
-	if u.Reset && len(f.objects)+len(f.invalid) > 0 {
+	if u.Reset && f.objects.len()+len(f.invalid) > 0 {
 		f.forgetOthers(u.Changes)
 	}
 	for _, c := range u.Changes {
@@ -90,7 +90,7 @@ func (f *Facts) forgetOthers(changes []store.Change) {
 	for _, c := range changes {
 		listed[c.Ref] = true
 	}
-	for ref := range f.objects {
+	for ref := range f.objects.all() {
 		if !listed[ref] {
 			f.replace(ref, nil, 0)
 		}
@@ -104,7 +104,7 @@ func (f *Facts) forgetOthers(changes []store.Change) {
 
 // replace takes the new state of one object, nil if there is none. Whether it is in service is decided by settle.
 func (f *Facts) replace(ref model.Ref, object model.Object, rev int64) {
-	old := f.objects[ref]
+	old := f.objects.get(ref)
 	f.needs.changed(ref)
 	if instead, ok := f.claimed[ref]; ok && (object == nil || rev != instead) {
 		delete(f.claimed, ref)
@@ -119,7 +119,7 @@ func (f *Facts) replace(ref model.Ref, object model.Object, rev int64) {
 		return
 	}
 	e := &entry{object: object, rev: rev}
-	f.objects[ref] = e
+	f.objects.put(ref, e)
 	f.needs.add(e, f.complete(object))
 	contested := f.claims.add(e) // else there is nothing to settle
 	if !contested || old != nil && old.live {
@@ -141,7 +141,7 @@ func (f *Facts) serve(e *entry) {
 func (f *Facts) release(e *entry) {
 	f.claims.remove(e)
 	f.needs.remove(e)
-	delete(f.objects, e.ref())
+	f.objects.remove(e)
 	delete(f.losers, e)
 }
 
@@ -292,7 +292,7 @@ func (f *Facts) consequence(p model.Problem) bool {
 	if err != nil {
 		return false
 	}
-	e := f.objects[ref]
+	e := f.objects.get(ref)
 	return e != nil && ref.Kind.HasParent() && f.excused(e.object)
 }
 
@@ -303,7 +303,7 @@ func conflict(e, rival *entry) string {
 
 // Object returns an object that is in service, nil if there is none.
 func (f *Facts) Object(ref model.Ref) model.Object {
-	if e := f.objects[ref]; e != nil && e.live {
+	if e := f.objects.get(ref); e != nil && e.live {
 		return e.object
 	}
 	return nil
@@ -311,7 +311,7 @@ func (f *Facts) Object(ref model.Ref) model.Object {
 
 // Revision is that at which an object in service was last written, 0 if there is none.
 func (f *Facts) Revision(ref model.Ref) int64 {
-	if e := f.objects[ref]; e != nil && e.live {
+	if e := f.objects.get(ref); e != nil && e.live {
 		return e.rev
 	}
 	return 0
@@ -320,7 +320,7 @@ func (f *Facts) Revision(ref model.Ref) int64 {
 // Claim lets a port be on this chassis (SetNode) though its binding names another: its interface here is newer, and the binding is about to be written.
 // It holds for the binding as it is now. Whatever else the store says of it, and Unclaim, ends it.
 func (f *Facts) Claim(port string) {
-	e := f.objects[model.Ref{Kind: model.KindBinding, Name: port}]
+	e := f.objects.get(model.Ref{Kind: model.KindBinding, Name: port})
 	if e == nil || !e.live || e.object.(*model.Binding).Chassis == f.node.Chassis {
 		return
 	}
@@ -333,7 +333,7 @@ func (f *Facts) Unclaim(port string) {
 	ref := model.Ref{Kind: model.KindBinding, Name: port}
 	if _, ok := f.claimed[ref]; ok {
 		delete(f.claimed, ref)
-		f.serve(f.objects[ref])
+		f.serve(f.objects.get(ref))
 	}
 }
 
