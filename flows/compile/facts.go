@@ -31,32 +31,27 @@ const (
 	joinChassis = "chassison" // switch → the chassis that its ports are bound to
 )
 
-func indexes() map[string]func(memo.Key, any) []string {
+func indexes() map[string]memo.Index {
 	type port = *model.LogicalSwitchPort
-	return map[string]func(memo.Key, any) []string{
-		indexPorts:       index(func(p port) []string { return []string{p.Switch} }),
-		indexPortName:    index(func(p port) []string { return []string{p.Name} }),
-		indexLinks:       index(func(p port) []string { return when(p.Type == model.PortRouter, p.Switch) }),
-		indexOpen:        index(func(p port) []string { return when(isOpen(p), p.Switch) }),
-		indexLoose:       index(func(p port) []string { return when(p.Learns(), p.Switch) }),
-		indexPatchAt:     index(func(p port) []string { return when(p.Type == model.PortPatch && p.Bridge != "", p.Chassis) }),
-		indexRouterPorts: index(func(p *model.LogicalRouterPort) []string { return []string{p.Router} }),
-		indexNetworks:    index(networksOf),
-		indexRouterName:  index(func(p *model.LogicalRouterPort) []string { return []string{p.Name} }),
-		indexPinned:      index(func(r *model.LogicalRouter) []string { return when(r.Chassis != "", r.Chassis) }),
-		indexGateways:    index(func(c *model.Chassis) []string { return when(c.Gateway, "") }),
-		indexRoutes:      index(func(s *model.StaticRoute) []string { return []string{s.Router} }),
-		indexRouteGroup:  index(func(s *model.StaticRoute) []string { return []string{routeGroup(s)} }),
-		indexNAT:         index(func(n *model.NATRule) []string { return []string{n.Router} }),
-		indexNATInside:   index(func(n *model.NATRule) []string { return when(n.FromOutside(), n.Prefix.String()) }),
-		indexWanted:      index(func(w Wanted) []string { return []string{w.Switch} }),
-		indexAll: func(k memo.Key, v any) []string {
-			switch v.(type) {
-			case *model.Chassis, Interface, Neighbour, Watched:
-				return []string{k.Kind}
-			}
-			return nil
-		},
+	return map[string]memo.Index{
+		indexPorts:       index(model.KindSwitchPort, func(p port) []string { return []string{p.Switch} }),
+		indexPortName:    index(model.KindSwitchPort, func(p port) []string { return []string{p.Name} }),
+		indexLinks:       index(model.KindSwitchPort, func(p port) []string { return when(p.Type == model.PortRouter, p.Switch) }),
+		indexOpen:        index(model.KindSwitchPort, func(p port) []string { return when(isOpen(p), p.Switch) }),
+		indexLoose:       index(model.KindSwitchPort, func(p port) []string { return when(p.Learns(), p.Switch) }),
+		indexPatchAt:     index(model.KindSwitchPort, func(p port) []string { return when(p.Type == model.PortPatch && p.Bridge != "", p.Chassis) }),
+		indexRouterPorts: index(model.KindRouterPort, func(p *model.LogicalRouterPort) []string { return []string{p.Router} }),
+		indexNetworks:    index(model.KindRouterPort, networksOf),
+		indexRouterName:  index(model.KindRouterPort, func(p *model.LogicalRouterPort) []string { return []string{p.Name} }),
+		indexPinned:      index(model.KindRouter, func(r *model.LogicalRouter) []string { return when(r.Chassis != "", r.Chassis) }),
+		indexGateways:    index(model.KindChassis, func(c *model.Chassis) []string { return when(c.Gateway, "") }),
+		indexRoutes:      index(model.KindRoute, func(s *model.StaticRoute) []string { return []string{s.Router} }),
+		indexRouteGroup:  index(model.KindRoute, func(s *model.StaticRoute) []string { return []string{routeGroup(s)} }),
+		indexNAT:         index(model.KindNAT, func(n *model.NATRule) []string { return []string{n.Router} }),
+		indexNATInside:   index(model.KindNAT, func(n *model.NATRule) []string { return when(n.FromOutside(), n.Prefix.String()) }),
+		indexWanted:      index(KindWanted, func(w Wanted) []string { return []string{w.Switch} }),
+		indexAll: {Kinds: []string{string(model.KindChassis), KindInterface, KindNeighbour, KindWatched},
+			Entries: func(k memo.Key, _ any) []string { return []string{k.Kind} }},
 	}
 }
 
@@ -69,14 +64,14 @@ func joins() map[string]memo.Join {
 	}
 }
 
-// index is an index over the facts of one type.
-func index[T any](entries func(T) []string) func(memo.Key, any) []string {
-	return func(_ memo.Key, v any) []string {
+// index is an index over the facts of one kind, which are of one type.
+func index[K ~string, T any](kind K, entries func(T) []string) memo.Index {
+	return memo.Index{Kinds: []string{string(kind)}, Entries: func(_ memo.Key, v any) []string {
 		if t, ok := v.(T); ok {
 			return entries(t)
 		}
 		return nil
-	}
+	}}
 }
 
 // when is one entry, or none.

@@ -57,20 +57,20 @@ func benchEngine(grouped bool) *Engine[string] {
 	return New(Config[string]{
 		EqualFact:   same,
 		EqualOutput: func(a, b string) bool { return a == b },
-		Indexes: map[string]func(Key, any) []string{
-			"kind": func(k Key, _ any) []string { return []string{k.Kind} },
-			"in": func(k Key, v any) []string {
+		Indexes: map[string]Index{
+			"kind": {Entries: func(k Key, _ any) []string { return []string{k.Kind} }},
+			"in": {Entries: func(k Key, v any) []string {
 				if o, ok := v.(*object); ok {
 					return []string{o.group}
 				}
 				return nil
-			},
-			"at": func(k Key, v any) []string {
+			}},
+			"at": {Entries: func(k Key, v any) []string {
 				if o, ok := v.(*object); ok {
 					return []string{o.place}
 				}
 				return nil
-			},
+			}},
 		},
 		Derived: map[string]Derived{
 			"name":  {Equal: same, Compute: func(r Reader, id string) any { return get(r, id).group + id }},

@@ -14,9 +14,10 @@ type core struct {
 	entries   map[Key]*node
 	alone     map[Key]*node // the fact in entries that have one member and that nobody read yet: they have no node
 	derived   map[Key]*node
-	indexes   []index         // by name
-	joins     []*join         // by name
-	lists     map[string]bool // the names of both
+	indexes   []*index            // by name
+	kinds     map[string][]*index // those that may list facts of a kind
+	joins     []*join             // by name
+	lists     map[string]bool     // the names of both
 	known     map[string]Derived
 	equalFact func(a, b any) bool
 	roots     func(r Reader, feature int32) []string // sorted, each once
@@ -47,17 +48,17 @@ const unitHeight = int32(1) << 30
 func newCore() core {
 	return core{
 		graph: newGraph(), facts: map[Key]*node{}, entries: map[Key]*node{}, alone: map[Key]*node{}, derived: map[Key]*node{},
-		known: map[string]Derived{}, lists: map[string]bool{},
+		known: map[string]Derived{}, lists: map[string]bool{}, kinds: map[string][]*index{},
 	}
 }
 
-func (c *core) configure(indexes map[string]func(Key, any) []string, joins map[string]Join, known map[string]Derived) {
+func (c *core) configure(indexes map[string]Index, joins map[string]Join, known map[string]Derived) {
 	for _, name := range slices.Sorted(maps.Keys(indexes)) {
 		c.lists[name] = true
-		c.indexes = append(c.indexes, index{name: name, entries: indexes[name]})
+		c.indexes = append(c.indexes, &index{name: name, Index: indexes[name]})
 	}
 	for _, name := range slices.Sorted(maps.Keys(joins)) {
-		at := slices.IndexFunc(c.indexes, func(ix index) bool { return ix.name == joins[name].Index })
+		at := slices.IndexFunc(c.indexes, func(ix *index) bool { return ix.name == joins[name].Index })
 		if at < 0 || c.lists[name] {
 			panic("memo: join " + name + " is of no index, or has the name of one")
 		}

@@ -60,7 +60,7 @@ func (c *core) applyFacts() {
 		} else if n.value == nil {
 			c.held--
 		}
-		for _, ix := range c.indexes {
+		for _, ix := range c.indexesOf(n.key.Kind) {
 			c.reindex(ix, n, p.before, n.value)
 		}
 		for _, j := range c.joins {
@@ -77,20 +77,34 @@ func (c *core) applyFacts() {
 
 // index is a configured index.
 type index struct {
-	name    string
-	entries func(Key, any) []string
-	joins   []*join // that are over it
+	name string
+	Index
+	joins []*join // that are over it
 }
 
-func (ix index) of(key Key, value any) []string {
+func (ix *index) of(key Key, value any) []string {
 	if value == nil {
 		return nil
 	}
-	return ix.entries(key, value)
+	return ix.Entries(key, value)
+}
+
+// indexesOf are the indexes that may list facts of a kind.
+func (c *core) indexesOf(kind string) []*index {
+	some, known := c.kinds[kind]
+	if !known {
+		for _, ix := range c.indexes {
+			if len(ix.Kinds) == 0 || slices.Contains(ix.Kinds, kind) {
+				some = append(some, ix)
+			}
+		}
+		c.kinds[kind] = some
+	}
+	return some
 }
 
 // reindex moves a fact from the entries of its old value to those of its new value.
-func (c *core) reindex(ix index, fact *node, before, now any) {
+func (c *core) reindex(ix *index, fact *node, before, now any) {
 	old, fresh := ix.of(fact.key, before), ix.of(fact.key, now)
 	for i, entry := range old {
 		if !slices.Contains(fresh, entry) && !slices.Contains(old[:i], entry) && !c.faults.losesIndexDelete {
@@ -166,7 +180,7 @@ func (c *core) rebuildIndexes() {
 		fresh[key].add(what)
 	}
 	for _, n := range c.facts {
-		for _, ix := range c.indexes {
+		for _, ix := range c.indexesOf(n.key.Kind) {
 			for _, entry := range ix.of(n.key, n.value) {
 				list(ix.name, entry, n.key)
 			}

@@ -61,9 +61,7 @@ type Reader interface {
 // Config declares everything that an engine computes. All functions must be pure: the result depends on what they read
 // through the Reader (or on their arguments) and on nothing else, and they keep no reference to what they may modify.
 type Config[O any] struct {
-	// Indexes: the entries of the index of that name in which a fact is listed. Duplicates are counted once. Called for
-	// facts of every kind.
-	Indexes map[string]func(key Key, value any) []string
+	Indexes map[string]Index
 	// Joins are indexes over pairs of facts, read with List like the others; names are of one space with those of Indexes.
 	Joins map[string]Join
 	// Derived values by kind.
@@ -74,6 +72,14 @@ type Config[O any] struct {
 	EqualFact func(a, b any) bool
 	// EqualOutput tells whether a unit's output did not change; nil means reflect.DeepEqual.
 	EqualOutput func(a, b O) bool
+}
+
+// Index declares the entries of an index in which a fact is listed.
+type Index struct {
+	// Kinds of the facts that may be listed; none: any.
+	Kinds []string
+	// Entries that list a fact. Duplicates are counted once.
+	Entries func(key Key, value any) []string
 }
 
 // Join declares an index over pairs: a fact of one kind, and a fact that an index lists in the entry named by the first one's ID. What

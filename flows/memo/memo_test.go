@@ -20,14 +20,14 @@ func newWorld() *world {
 	w := &world{}
 	ran := func(name string) { w.compiled = append(w.compiled, name) }
 	w.Engine = New(Config[string]{
-		Indexes: map[string]func(Key, any) []string{
-			"portsOf": func(k Key, v any) []string {
+		Indexes: map[string]Index{
+			"portsOf": {Entries: func(k Key, v any) []string {
 				if p, ok := v.(port); ok {
 					return []string{p.room}
 				}
 				return nil
-			},
-			"kind": func(k Key, _ any) []string { return []string{k.Kind} },
+			}},
+			"kind": {Entries: func(k Key, _ any) []string { return []string{k.Kind} }},
 		},
 		Derived: map[string]Derived{
 			"initial": {Compute: func(r Reader, room string) any {
@@ -287,14 +287,14 @@ func TestProgrammingErrorsPanic(t *testing.T) {
 // Rooms that are open have units for their ports.
 func openRooms(ran *[]string) *Engine[string] {
 	return New(Config[string]{
-		Indexes: map[string]func(Key, any) []string{
-			"portsOf": func(k Key, v any) []string {
+		Indexes: map[string]Index{
+			"portsOf": {Entries: func(k Key, v any) []string {
 				if p, ok := v.(port); ok {
 					return []string{p.room}
 				}
 				return nil
-			},
-			"kind": func(k Key, _ any) []string { return []string{k.Kind} },
+			}},
+			"kind": {Entries: func(k Key, _ any) []string { return []string{k.Kind} }},
 		},
 		Features: []Feature[string]{{
 			Name:  "port",

@@ -182,7 +182,7 @@ func randomWorld(rec *recorder) *Engine[string] {
 		return f
 	}
 	return New(Config[string]{
-		Indexes: map[string]func(Key, any) []string{"has": hasIndex, "even": evenIndex, "on": onIndex},
+		Indexes: map[string]Index{"has": {Entries: hasIndex}, "even": {Kinds: []string{"num"}, Entries: evenIndex}, "on": {Kinds: []string{"num", "on"}, Entries: onIndex}},
 		Joins:   map[string]Join{"meets": {Kind: "link", Index: "has", Entry: meets}},
 		Derived: map[string]Derived{
 			"chain": derived("chain", chain),
