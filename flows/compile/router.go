@@ -9,7 +9,7 @@ import (
 	"tuplenet/model"
 )
 
-// compileRouter makes what belongs to a router as a whole: its addresses are its own on every port.
+// compileRouter makes what belongs to a router as a whole.
 func compileRouter(r memo.Reader, name string) Output {
 	var o Output
 	lr := getRouter(r, name)
@@ -21,14 +21,6 @@ func compileRouter(r memo.Reader, name string) Output {
 	}
 	if !worksHere(r, lr) {
 		return o
-	}
-	in := pipeline.Datapath.Is(of.Match{}, uint64(lr.ID))
-	for _, k := range r.List(indexRouterPorts, name) {
-		rp := getRouterPort(r, k.ID)
-		for _, n := range rp.Networks {
-			ownAddress(&o, in, n.Addr())
-		}
-		ownAddress(&o, in, rp.MAC.LinkLocal())
 	}
 	compileTranslating(r, &o, lr)
 	return o
@@ -69,7 +61,8 @@ func bounce(change ...of.Action) []of.Action {
 		pipeline.To(pipeline.RouterOut))
 }
 
-// compileRouterPort makes the way out of a router through one of its ports, and the routes to the port's networks.
+// compileRouterPort makes the addresses of a port the router's own, on whichever port they are asked for, the way out of the router through
+// the port, and the routes to the port's networks.
 func compileRouterPort(r memo.Reader, id string) Output {
 	var o Output
 	rp := getRouterPort(r, id)
@@ -84,6 +77,11 @@ func compileRouterPort(r memo.Reader, id string) Output {
 		o.Problems = []model.Problem{{Key: FactKey(rp.Ref()).String(), Reason: reason}}
 		return o
 	}
+	in := pipeline.Datapath.Is(of.Match{}, uint64(lr.ID))
+	for _, n := range rp.Networks {
+		ownAddress(&o, in, n.Addr())
+	}
+	ownAddress(&o, in, rp.MAC.LinkLocal())
 	if rp.Peer == "" {
 		return o // not linked yet
 	}
@@ -95,7 +93,6 @@ func compileRouterPort(r memo.Reader, id string) Output {
 	if ls == nil {
 		return problem(`switch "` + peer.Switch + `" of its peer does not exist`)
 	}
-	in := pipeline.Datapath.Is(of.Match{}, uint64(lr.ID))
 	for _, n := range rp.Networks {
 		if firstOn(r, rp, n) {
 			o.add(connected(in, rp, n.Masked()))
