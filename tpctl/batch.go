@@ -218,6 +218,7 @@ func (a *app) batch(ctx context.Context, in io.Reader, size int64, from int, kee
 	bar.end()
 	summary := batchSummary{Done: r.done, Failed: r.errors, Transactions: r.transactions, Seconds: time.Since(begun).Seconds(), Revision: r.revision}
 	if failed == nil && wait != nil {
+		wait.differ = r.madeAtAll.differ()
 		summary.Receipt, failed = markEnd(ctx, st, wait, summary.Revision)
 	}
 	if set.Output.structured() {

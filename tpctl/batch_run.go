@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"tuplenet/flows/compile"
 	"tuplenet/model"
 	"tuplenet/model/store"
 )
@@ -37,12 +38,44 @@ type batchRun struct {
 	errors       []batchError
 	first        error // the first error, when going on
 	transactions int
-	revision     int64          // the last one that was written
-	unwaited     int64          // the first one that was written since the last line that waited; 0: none
-	writes       int            // transactions since then
-	waiting      *store.Waiting // of a batch that waits often; else nil
-	mark         mark           // the request of the wait that follows, once it went with what is waited for
-	judging      sync.WaitGroup // looks at what is odd about what was written
+	revision     int64 // the last one that was written
+	unwaited     int64 // the first one that was written since the last line that waited; 0: none
+	writes       int   // transactions since then
+	// made are some of the objects that were added since the last line that waited, and since the beginning: enough to tell whom all of them
+	// concern. Nil: something else was done.
+	made, madeAtAll digest
+	waiting         *store.Waiting // of a batch that waits often; else nil
+	mark            mark           // the request of the wait that follows, once it went with what is waited for
+	judging         sync.WaitGroup // looks at what is odd about what was written
+}
+
+// digest is some of many new objects: of those that concern the same chassis (compile.Alike) one.
+type digest map[string]model.Ref
+
+func (d digest) add(objects []model.Object) {
+	if d == nil {
+		return
+	}
+	for _, o := range objects {
+		d[compile.Alike(o)] = o.Ref()
+	}
+}
+
+// differ are the objects; nil: not known.
+func (d digest) differ() []model.Ref {
+	if d == nil {
+		return nil
+	}
+	return append([]model.Ref{}, slices.Collect(maps.Values(d))...)
+}
+
+// wrote notes what a line or a group added; nothing: that it did something else.
+func (r *batchRun) wrote(added []model.Object) {
+	if len(added) == 0 {
+		r.made, r.madeAtAll = nil, nil
+	}
+	r.made.add(added)
+	r.madeAtAll.add(added)
 }
 
 // mark is the request of a waiter that went with a write.
@@ -106,7 +139,7 @@ type group struct {
 }
 
 func newBatchRun(a *app, st *store.Store, set settings, keepGoing bool) *batchRun {
-	return &batchRun{app: a, st: st, bulk: st.Bulk(), set: set, keepGoing: keepGoing, results: make(chan *group, batchWindow)}
+	return &batchRun{app: a, st: st, bulk: st.Bulk(), set: set, keepGoing: keepGoing, results: make(chan *group, batchWindow), made: digest{}, madeAtAll: digest{}}
 }
 
 // line takes the next line.
@@ -256,6 +289,7 @@ func (r *batchRun) settle(ctx context.Context, g *group) error {
 	}
 	r.transactions++
 	r.written(g.rev)
+	r.wrote(g.made)
 	r.mark = mark{g.mark, g.rev}
 	if r.keepGoing {
 		r.flying = slices.DeleteFunc(r.flying, func(f *group) bool { return f == g })
@@ -369,6 +403,7 @@ func (r *batchRun) command(ctx context.Context, l *action, waits bool) error {
 	}
 	r.transactions++
 	r.written(done.revision)
+	r.wrote(l.adds)
 	r.mark = mark{id, done.revision}
 	r.judging.Go(func() { // meanwhile the nodes are at work
 		for _, text := range warnings(ctx, r.st, done.judge) {
@@ -389,7 +424,7 @@ func (r *batchRun) wait(ctx context.Context, limit time.Duration) error {
 	}
 	since, few := r.unwaited-1, r.writes <= fewWrites
 	receipt, err := r.await(ctx, since, limit)
-	r.unwaited, r.writes, r.mark = 0, 0, mark{}
+	r.unwaited, r.writes, r.mark, r.made = 0, 0, mark{}, digest{}
 	if receipt != nil && err == nil && !r.set.Output.structured() {
 		fmt.Fprintln(r.app.env.Stdout, receipt.text)
 	}
@@ -404,9 +439,9 @@ func (r *batchRun) wait(ctx context.Context, limit time.Duration) error {
 
 // await is one wait, with what is kept for waits or without.
 func (r *batchRun) await(ctx context.Context, since int64, limit time.Duration) (*receiptView, error) {
-	w := &wait{id: newWaiterID(), since: since, limit: limit}
+	w := &wait{id: newWaiterID(), since: since, limit: limit, differ: r.made.differ()}
 	if r.waiting == nil {
-		return markEnd(ctx, r.st, w.record(ctx, r.st), r.revision)
+		return markEnd(ctx, r.st, w, r.revision)
 	}
 	if r.mark.id != "" && r.mark.revision == r.revision {
 		w.id = r.mark.id

@@ -20,7 +20,9 @@ type wait struct {
 	since int64 // revision of the store before the command
 	// recording of what the command writes; nil: it is read afterwards
 	recording *store.Recording
-	limit     time.Duration
+	// differ is what it writes, or enough of that to tell whom it concerns; nil: not known
+	differ []model.Ref
+	limit  time.Duration
 }
 
 func beginWait(ctx context.Context, st *store.Store, limit time.Duration) (*wait, error) {
@@ -40,6 +42,10 @@ func (w *wait) record(ctx context.Context, st *store.Store) *wait {
 // end waits for the chassis that the command affects. It returns a receipt also when chassis are late, with the error that
 // names them.
 func (w *wait) end(ctx context.Context, st *store.Store, revision int64) (*receiptView, error) {
+	if w.differ != nil {
+		d, known, err := st.Around(ctx, w.since, revision, w.differ)
+		return w.await(ctx, st, revision, d, known, err)
+	}
 	if w.recording == nil {
 		w.record(ctx, st)
 	}

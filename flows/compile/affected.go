@@ -45,6 +45,20 @@ func Affected(old, new Sight, differ []model.Ref) []string {
 	return slices.Sorted(maps.Keys(out))
 }
 
+// Alike names what a new object has in common with others that concern the same chassis: of all new objects of one name any one will do for
+// Affected. Ports of workloads are alike on one switch, since nobody can have bound a port that was not there.
+func Alike(o model.Object) string {
+	switch o := o.(type) {
+	case *model.LogicalSwitchPort:
+		if o.Type != model.PortRouter {
+			return string(model.KindSwitchPort) + "/" + o.Switch + " at " + o.Chassis
+		}
+	case *model.StaticRoute:
+		return string(model.KindRoute) + "/" + o.Router
+	}
+	return o.Ref().String()
+}
+
 // areas is how switches and routers hang together in one state of the store.
 type areas struct {
 	objects  map[model.Ref]model.Object

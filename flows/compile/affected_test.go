@@ -197,3 +197,35 @@ nat E n 10.0.0.9/32 dnat 192.0.2.200
 		t.Errorf("nothing changed: %v", got)
 	}
 }
+
+// Of many new objects those that Alike tells apart name everybody whom all of them concern.
+func TestP16_OfNewObjectsOneOfEachKindOfPlaceNamesEverybody(t *testing.T) {
+	fewer := 0
+	check(t, topologies, func(t *rapid.T) {
+		w := anyEdges(t).world
+		before, after := w.objects(), w.objects()
+		var all []model.Ref
+		some := map[string]model.Ref{}
+		for _, ref := range slices.SortedFunc(maps.Keys(after), func(a, b model.Ref) int { return strings.Compare(a.String(), b.String()) }) {
+			if ref.Kind == model.KindBinding || ref.Kind == model.KindChassis || !rapid.Bool().Draw(t, ref.String()+" is new") {
+				continue
+			}
+			all = append(all, ref)
+			some[compile.Alike(after[ref])] = ref
+			delete(before, ref)
+			delete(before, model.Ref{Kind: model.KindBinding, Name: ref.Name}) // a port that is not there is not bound, and once it is, that is another change
+			delete(after, model.Ref{Kind: model.KindBinding, Name: ref.Name})
+		}
+		if len(some) < len(all) {
+			fewer++
+		}
+		old, now := compile.Sight{Objects: before}, compile.Sight{Objects: after}
+		want := compile.Affected(old, now, all)
+		if got := compile.Affected(old, now, slices.Collect(maps.Values(some))); !slices.Equal(got, want) {
+			t.Fatalf("of %v: %v, of those that are not alike, %v: %v", all, want, some, got)
+		}
+	})
+	if fewer == 0 {
+		t.Error("no two objects were alike")
+	}
+}
