@@ -403,7 +403,7 @@ func (r *batchRun) command(ctx context.Context, l *action, waits bool) error {
 	}
 	r.transactions++
 	r.written(done.revision)
-	r.wrote(l.adds)
+	r.wrote(append(done.judge[:len(done.judge):len(done.judge)], l.adds...))
 	r.mark = mark{id, done.revision}
 	r.judging.Go(func() { // meanwhile the nodes are at work
 		for _, text := range warnings(ctx, r.st, done.judge) {

@@ -60,7 +60,7 @@ type change struct {
 	text     string         // the sentence that tells it
 	revision int64          // of the store, once it was done
 	view     any            // the object that was made, for the structured formats; nil: none
-	judge    []model.Object // what was made and may be odd beside the rest, though it was allowed
+	judge    []model.Object // all that was made, if some of it may be odd beside the rest, though it was allowed
 	// unnumbered: it took no number, nor changed a switch or router, so what was looked up of those in advance holds.
 	unnumbered bool
 }
