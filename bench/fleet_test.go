@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ import (
 
 // The fleet: simulated nodes in a few processes follow one etcd in a process of its own. A node has what a daemon has from the
 // store's client to the compiled outputs; its switch is a map. TUPLENET_FLEET_NODES, _RATE and _SECONDS change the size;
-// _CHASSIS is how many nodes believe that there are, _ONDEMAND=0 has them compile all flows.
+// _CHASSIS is how many nodes believe that there are, _ONDEMAND=0 has them compile all flows, _GOGC is how much garbage their processes let gather.
 
 func setting(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv("TUPLENET_FLEET_" + name)); err == nil {
@@ -218,6 +219,8 @@ func (d *decoded) decode(ref model.Ref, value []byte, revision int64) (model.Obj
 func runNodes(args []string) {
 	first, _ := strconv.Atoi(args[1])
 	count, _ := strconv.Atoi(args[2])
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, 5) // etcd has a machine of its own elsewhere
+	debug.SetGCPercent(setting("GOGC", 100))
 	var synced atomic.Int64
 	measured := new([2]delays)
 	shared := &decoded{objects: map[model.Ref]read{}}

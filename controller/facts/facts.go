@@ -120,7 +120,7 @@ func (f *Facts) replace(ref model.Ref, object model.Object, rev int64) {
 	}
 	e := &entry{object: object, rev: rev}
 	f.objects.put(ref, e)
-	f.needs.add(e, f.complete(object))
+	f.needs.add(e)
 	contested := f.claims.add(e) // else there is nothing to settle
 	if !contested || old != nil && old.live {
 		e.live = true

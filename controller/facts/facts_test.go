@@ -210,6 +210,35 @@ func TestOnlyWhatRefersToNothingDanglesAndOnlyCausesAreListed(t *testing.T) {
 	}
 }
 
+func TestPortsDangleWhileTheirSwitchIsAwayWheneverTheyCame(t *testing.T) {
+	w := newWorld(t)
+	lost := func(ports ...string) (want []string) {
+		for _, p := range ports {
+			want = append(want, `switchport/LS/`+p+`: switch "LS" does not exist`)
+		}
+		return want
+	}
+	w.put(lswitch("LS", 1), vif("LS", "p1", 1, ""))
+	w.expect("a switch with a port")
+	w.put(vif("LS", "p2", 2, ""))
+	w.put(vif("LS", "p3", 3, ""), vif("LS", "p4", 4, ""))
+	w.expect("with more")
+	w.remove(vif("LS", "p3", 3, "").Ref())
+	w.remove(lswitch("LS", 1).Ref())
+	w.expect("the switch is gone", lost("p1", "p2", "p4")...)
+	w.put(vif("LS", "p5", 5, ""))
+	w.remove(vif("LS", "p1", 1, "").Ref())
+	w.expect("ports come and go", lost("p2", "p4", "p5")...)
+	w.put(vif("LS", "p6", 6, ""))
+	w.put(lswitch("LS", 1))
+	w.put(vif("LS", "p7", 7, ""))
+	w.expect("the switch is back")
+	w.spoil(lswitch("LS", 1).Ref(), "not JSON")
+	w.expect("the switch is broken", "switch/LS: not JSON")
+	w.remove(lswitch("LS", 1).Ref())
+	w.expect("the switch is gone again", lost("p2", "p4", "p5", "p6", "p7")...)
+}
+
 func TestWhatDanglesLeavesTheListWhenTheOtherEndComes(t *testing.T) {
 	w := newWorld(t)
 	rp, sp := link("LR", "LS", 1, "10.0.0.254/24")

@@ -36,14 +36,16 @@ func otherEnd(o model.Object) string {
 	return ""
 }
 
-// add takes in an object. complete says that what it refers to is there, now.
-func (n *needs) add(e *entry, complete bool) {
+// add takes in an object. It need not be looked at if another one of the same switch was and lacks nothing, and it refers to nothing but the switch.
+func (n *needs) add(e *entry) {
 	ref := e.ref()
 	if !ref.Kind.HasParent() {
 		return
 	}
 	parent := parentOf(ref)
+	complete := false
 	if first := n.children[parent]; first != nil {
+		complete = onlySwitch(e.object) && !n.due[first] && n.unmet[first] == ""
 		first.prev, e.next = e, first
 	}
 	n.children[parent] = e
@@ -98,10 +100,10 @@ func (n *needs) changed(ref model.Ref) {
 	}
 }
 
-// complete tells of an object that refers to its switch only, as most do, whether that is in service.
-func (f *Facts) complete(o model.Object) bool {
+// onlySwitch tells whether an object refers to its switch and to nothing else, as most do.
+func onlySwitch(o model.Object) bool {
 	p, ok := o.(*model.LogicalSwitchPort)
-	return ok && p.Type != model.PortRouter && p.Peer == "" && f.Object(parentOf(p.Ref())) != nil
+	return ok && p.Type != model.PortRouter && p.Peer == ""
 }
 
 // parentOf is the switch or router that an object belongs to.

@@ -130,11 +130,14 @@ func (c *core) reindex(ix *index, fact *node, before, now any) {
 
 // list puts a fact into an entry.
 func (c *core) list(entry Key, fact *node) {
-	if c.entries[entry] == nil && c.alone[entry] == nil {
-		c.alone[entry] = fact
-		return
+	n := c.entries[entry]
+	if n == nil {
+		if c.alone[entry] == nil {
+			c.alone[entry] = fact
+			return
+		}
+		n = c.entry(entry)
 	}
-	n := c.entry(entry)
 	n.value.(*members).add(fact.key)
 	c.changed(n)
 }
