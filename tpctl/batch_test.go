@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
 	"tuplenet/model"
 	"tuplenet/model/store"
 )
@@ -242,5 +245,49 @@ func TestProgressIsShownAsABar(t *testing.T) {
 	}
 	if got, want := progressText(500, 0, 2000, time.Second), "2000 lines, 2000 a second"; got != want {
 		t.Fatalf("%q, want %q", got, want)
+	}
+}
+
+// A line that waits behind another one of a few asks the nodes by the transaction of that line, and nothing of it is left at the end.
+func TestP16_ALineThatWaitsAsksWithTheLineBefore(t *testing.T) {
+	etcd := startStore(t)
+	c, err := clientv3.New(clientv3.Config{Endpoints: etcd.Endpoints(), Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	lines := "ls add LS\nls add out\nlr add LR\nlr link LR LS 10.0.0.254/24\nlr link LR out 192.0.2.1/24\nwait\n" +
+		"lsp add LS a 10.0.0.1\nwait\nlnat add LR n 10.0.0.1/32 dnat_and_snat 192.0.2.9\ntpctl wait 10s # now\nlsp add LS b\nwait\nlsp del LS a\nwait\nlr del LR -r\nwait\nls add LS2\nwait\n"
+	code, stdout, stderr := onStore(strings.Join(etcd.Endpoints(), ","), "/waits", lines, "batch --yes -f -")
+	if code != ExitOK || strings.Count(stdout, "applied on 0/0 affected chassis") != 7 || !strings.Contains(stderr, "LR is not pinned to a chassis") {
+		t.Fatalf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	asked := map[string]bool{} // what was written together with a request
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for resp := range c.Watch(ctx, "/waits/v1/", clientv3.WithPrefix(), clientv3.WithRev(1)) {
+		byRevision := map[int64][]string{}
+		for _, e := range resp.Events {
+			byRevision[e.Kv.ModRevision] = append(byRevision[e.Kv.ModRevision], fmt.Sprint(e.Type, " ", strings.TrimPrefix(string(e.Kv.Key), "/waits/v1/")))
+		}
+		for _, keys := range byRevision {
+			if slices.ContainsFunc(keys, func(k string) bool { return strings.HasPrefix(k, "PUT sync/") }) {
+				for _, k := range keys {
+					asked[k] = true
+				}
+			}
+		}
+		if resp.Header.Revision == resp.Events[len(resp.Events)-1].Kv.ModRevision {
+			break
+		}
+	}
+	for _, k := range []string{"PUT spec/switchport/LS/a", "PUT spec/nat/LR/n", "PUT spec/switchport/LS/b", "DELETE spec/switchport/LS/a"} {
+		if !asked[k] {
+			t.Errorf("%s without a request: %v", k, slices.Sorted(maps.Keys(asked)))
+		}
+	}
+	left, err := c.Get(ctx, "/waits/v1/sync/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil || len(left.Kvs) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
