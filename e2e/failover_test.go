@@ -152,6 +152,60 @@ func TestT43_AnEdgeThatComesBackTakesItsDestinationsOnce(t *testing.T) {
 	}
 }
 
+// BFD may be wrong of all edges at once, as on a machine whose switch did not get to run for a moment, and all edges of that machine: then they
+// send to each other as before.
+func TestT43_EdgesThatBFDGivesUpAllAtOnceAreUsedAsBefore(t *testing.T) {
+	for _, who := range []string{"the host", "the edges"} {
+		t.Run(who, func(t *testing.T) {
+			e := withEdges(t, "nobfd-"+who[4:5], 2)
+			alice, edges := e.Host("alice"), []*lab.Host{e.edge(1), e.edge(2)}
+			deaf, mute := []*lab.Host{alice}, edges
+			if who == "the edges" {
+				deaf, mute = edges, deaf
+			}
+			before, _ := e.survey(e.a, 64)
+			p, err := e.a.StartPing(e.ctx, e.far.Addrs()[0], 20*time.Millisecond, 0)
+			e.check(err)
+			e.check(p.Answered(e.ctx))
+			for _, h := range mute {
+				e.check(h.KillDaemon(e.ctx)) // it would watch again
+				for _, port := range strings.Fields(e.on(h, "ovs-vsctl --bare --columns=name find interface bfd:enable=true")) {
+					e.on(h, "ovs-vsctl set interface "+port+" bfd:enable=false")
+				}
+			}
+			for _, h := range deaf {
+				for _, other := range mute {
+					e.eventually("BFD on "+h.Name()+" to give up "+other.Name(), func() error {
+						state, err := h.Vsctl(e.ctx, "--bare", "--columns=bfd_status", "find", "interface", "bfd:enable=true", "options:remote_ip=\""+ip(other)+"\"")
+						if err == nil && !strings.Contains(state, "forwarding=false") {
+							err = errors.New(state)
+						}
+						return err
+					})
+				}
+			}
+			e.during(50)
+			after, _ := e.survey(e.a, 64)
+			for dst, as := range before {
+				if after[dst] != as {
+					t.Errorf("%s saw %s and, without BFD, %s", dst, as, after[dst])
+				}
+			}
+			report, err := p.Stop()
+			e.check(err)
+			if report.Lost() > 0 {
+				t.Errorf("%v", report)
+			}
+			if who == "the host" {
+				out := e.tpctl("trace --from lsp-alice --to " + e.far.Addrs()[0].String())
+				if !strings.Contains(out, "no way is alive: all are used as if they were") {
+					t.Error(out)
+				}
+			}
+		})
+	}
+}
+
 func TestT45_ConnectionsThroughADeadEdgeBreakAndNewOnesWork(t *testing.T) {
 	e := quickEdges(t, "break", lab.TwoNIC, 2)
 	talks := map[netip.Addr][]*lab.Conversation{}

@@ -63,9 +63,9 @@ func (a *Applier) planGroups() (set, gone []message) {
 		set = append(set, m)
 	}
 	a.want.dirtyGroups = map[uint32]struct{}{} // not clear, which would cost what the largest round ever cost
-	byID := func(x, y message) int { return cmp.Compare(x.id, y.id) }
-	slices.SortFunc(set, byID)
-	slices.SortFunc(gone, byID)
+	// Groups refer to such with smaller ids.
+	slices.SortFunc(set, func(x, y message) int { return cmp.Compare(x.id, y.id) })
+	slices.SortFunc(gone, func(x, y message) int { return cmp.Compare(y.id, x.id) })
 	return set, gone
 }
 

@@ -148,6 +148,7 @@ func everyGroup() []of.Group {
 		{ID: 7, Type: of.GroupSelect, Buckets: []of.Bucket{{Actions: out(1)}}, Hash: &of.HashSelection{Method: of.MethodDPHash}},
 		{ID: 8, Type: of.GroupIndirect, Buckets: []of.Bucket{{Actions: out(3)}}},
 		{ID: 9, Type: of.GroupFastFailover, Buckets: []of.Bucket{{WatchPort: 1, Actions: out(1)}, {WatchPort: 2, Actions: out(2)}}},
+		{ID: 10, Type: of.GroupFastFailover, Buckets: []of.Bucket{{WatchGroup: 5, Actions: []of.Action{of.GroupAction{ID: 5}}}, {WatchGroup: 6, Actions: []of.Action{of.GroupAction{ID: 6}}}}},
 	}
 }
 

@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"slices"
+
 	"tuplenet/flows/memo"
 	"tuplenet/flows/of"
 	"tuplenet/flows/pipeline"
@@ -41,7 +43,8 @@ func helpers(r memo.Reader, chassis string) []string {
 }
 
 // redirect makes the group by which a gateway sends to a chassis: directly while it is reachable, else by way of the
-// first reachable other gateway, which hands the frame on, flagged, so that it cannot come back.
+// first reachable other gateway, which hands the frame on, flagged, so that it cannot come back. What another gateway handed over goes
+// there directly, reachable or not.
 func redirect(r memo.Reader, o *Output, chassis string) {
 	others := helpers(r, chassis)
 	if len(others) == 0 || !endpoint(r, chassis).IsValid() {
@@ -49,9 +52,15 @@ func redirect(r memo.Reader, o *Output, chassis string) {
 	}
 	g := of.Group{ID: pipeline.ChassisGroupID(hash(chassis)), Type: of.GroupFastFailover}
 	by := func(watch uint32, through string) {
-		if p, ok := pathTo(r, through); ok && watch != 0 {
-			g.Buckets = append(g.Buckets, of.Bucket{WatchPort: watch, Actions: tunnelTo(p, pipeline.Again(pipeline.TunnelOut))})
+		p, ok := pathTo(r, through)
+		if !ok || watch == 0 {
+			return
 		}
+		to := tunnelTo(p, pipeline.Again(pipeline.TunnelOut))
+		if through != chassis {
+			to = slices.Insert(to, 0, of.Action(pipeline.Detour.Load(uint64(g.ID))))
+		}
+		g.Buckets = append(g.Buckets, of.Bucket{WatchPort: watch, Actions: to})
 	}
 	// Who was never reachable may just not have been asked yet: no detour for that.
 	if watched := get[Watched](r, KindWatched, chassis); watched.OFPort != 0 && !watched.New {
@@ -59,9 +68,19 @@ func redirect(r memo.Reader, o *Output, chassis string) {
 		for _, other := range others {
 			by(get[Watched](r, KindWatched, other).OFPort, other)
 		}
+		straight(r, o, chassis, g.ID)
 	}
 	// The last way is the direct one: without BFD, or when it says that nobody is reachable. A bucket must watch
 	// something; a flow-based tunnel port is always up.
 	by(getNode(r).anyTunnel(), chassis)
 	o.Groups = append(o.Groups, g)
+}
+
+// straight sends what came from a tunnel, and would make a detour to a chassis, there directly. Else gateways that all lost a chassis, as when
+// its switch did not get to run, would throw its packets to each other until their sessions are back.
+func straight(r memo.Reader, o *Output, chassis string, detour uint32) {
+	if p, ok := pathTo(r, chassis); ok {
+		o.add(pipeline.Straight.Flow(pipeline.Detour.Is(pipeline.Redirected.Is(pipeline.FromTunnel.Is(of.Match{}, 1), 0), uint64(detour)),
+			append([]of.Action{pipeline.Redirected.Load(1), of.Set(of.InPort, of.U(0))}, tunnelTo(p, pipeline.To(pipeline.Encap))...)...))
+	}
 }

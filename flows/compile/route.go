@@ -76,10 +76,29 @@ func compileRoute(r memo.Reader, id string) Output {
 		}
 		g.Buckets = append(g.Buckets, b)
 	}
-	o.Groups = []of.Group{g}
+	o.Groups = orAll(g, hash(id))
 	o.add(pipeline.Static.FlowAt(routePriority(prefix, staticRank), toPrefix(in, prefix),
-		of.DecTTL{}, pipeline.Routed.Load(1), of.GroupAction{ID: g.ID}))
+		of.DecTTL{}, pipeline.Routed.Load(1), of.GroupAction{ID: o.Groups[len(o.Groups)-1].ID}))
 	return o
+}
+
+// orAll adds to the group of the ways of a route what happens while BFD calls them all unreachable: then they all are used, as if all were
+// reachable. For it may be BFD that is wrong, when this node's own switch did not get to run, and a destination then keeps its
+// edge. The last group is the one to go to.
+func orAll(g of.Group, h uint64) []of.Group {
+	if slices.ContainsFunc(g.Buckets, func(b of.Bucket) bool { return b.WatchPort == 0 }) {
+		return []of.Group{g}
+	}
+	all := g
+	all.ID, all.Buckets = pipeline.RouteAllGroupID(h), slices.Clone(g.Buckets)
+	for i := range all.Buckets {
+		all.Buckets[i].WatchPort = 0
+	}
+	choice := of.Group{ID: pipeline.RouteChoiceGroupID(h), Type: of.GroupFastFailover}
+	for _, id := range []uint32{g.ID, all.ID} {
+		choice.Buckets = append(choice.Buckets, of.Bucket{WatchGroup: id, Actions: []of.Action{of.GroupAction{ID: id}}})
+	}
+	return []of.Group{g, all, choice}
 }
 
 // allOutside tells whether every way of a route leads to an edge on another chassis.

@@ -1,7 +1,9 @@
 package compile_test
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,6 +153,39 @@ func TestEqualRoutesSpreadAndFailOver(t *testing.T) {
 	if moved < 16 || moved > 48 {
 		t.Errorf("%d of 64 destinations were on the first edge", moved)
 	}
+	if none := edges(w.watched["alice"]["edge1"], w.watched["alice"]["edge2"]); !maps.Equal(none, before) {
+		t.Errorf("with no edge reachable %v, before %v", none, before)
+	}
+}
+
+// A gateway that does not reach a chassis sends by way of another one; if that does not either, it sends there all the same.
+func TestT29_AChassisThatNoGatewayReachesIsSentTo(t *testing.T) {
+	ar, err := txtar.ParseFile("testdata/edges.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := parse(t, section(ar, "intent")+"\nwatched edge2 alice 31\nwatched edge2 edge1 32\n").build(t)
+	to := n.owner("outside1", netip.MustParseAddr("192.168.1.20")).MAC
+	for _, c := range []struct {
+		down []uint32
+		way  []string
+	}{
+		{nil, []string{"edge1", "alice"}},
+		{[]uint32{21}, []string{"edge1", "edge2", "alice"}},
+		{[]uint32{21, 31}, []string{"edge1", "edge2", "alice"}},
+		{[]uint32{21, 22}, []string{"edge1", "alice"}},
+	} {
+		n.down = c.down
+		n.reload()
+		w := n.send("patchport-outside1", ping(mac("02:00:00:00:00:01"), netip.MustParseAddr("203.0.113.7"), to, netip.MustParseAddr("192.168.1.40")))
+		var way []string
+		for _, h := range w.Hops {
+			way = append(way, h.Node)
+		}
+		if got := n.fate(w); got != "to lsp-float ttl=62" || !slices.Equal(way, c.way) {
+			t.Errorf("down %v: %s over %v, want %v\n%s", c.down, got, way, c.way, n.story(w))
+		}
+	}
 }
 
 func addrs(text string) (all []netip.Addr) {
@@ -172,7 +207,8 @@ func TestReplyLeavesThroughTheEdgeOfTheFloatingAddress(t *testing.T) {
 	for _, c := range []struct {
 		down []uint32
 		edge string
-	}{{nil, "192.168.1.12"}, {[]uint32{w.watched["alice"]["edge1"]}, "192.168.1.13"}} {
+	}{{nil, "192.168.1.12"}, {[]uint32{w.watched["alice"]["edge1"]}, "192.168.1.13"},
+		{[]uint32{w.watched["alice"]["edge1"], w.watched["alice"]["edge2"]}, "192.168.1.12"}} {
 		sw, err := sim.New(sim.Config{Flows: flows, Groups: groups, Tunnels: []uint32{tunnelPort}, Down: c.down})
 		if err != nil {
 			t.Fatal(err)

@@ -213,8 +213,9 @@ func preferring(r memo.Reader, route string, edge *model.LogicalRouterPort) (g o
 	g = of.Group{ID: pipeline.ReturnGroupID(hash(route + "/" + edge.Name)), Type: of.GroupFastFailover}
 	slices.SortStableFunc(ways, func(a, b way) int { return preference(r, a, edge) - preference(r, b, edge) })
 	ways = watchedOnes(r, ways)
+	tunnel := getNode(r).anyTunnel() // always up
 	for _, w := range ways {
-		watch := getNode(r).anyTunnel()
+		watch := tunnel
 		if w.chassis != "" && len(ways) > 1 {
 			if p := get[Watched](r, KindWatched, w.chassis).OFPort; p != 0 {
 				watch = p
@@ -223,6 +224,10 @@ func preferring(r memo.Reader, route string, edge *model.LogicalRouterPort) (g o
 		if watch != 0 {
 			g.Buckets = append(g.Buckets, of.Bucket{WatchPort: watch, Actions: w.actions(pipeline.Again(pipeline.Neighbour))})
 		}
+	}
+	// When BFD reaches nobody, the edge that knows the connection is the one to try (orAll).
+	if len(g.Buckets) > 0 && tunnel != 0 && !slices.ContainsFunc(g.Buckets, func(b of.Bucket) bool { return b.WatchPort == tunnel }) {
+		g.Buckets = append(g.Buckets, of.Bucket{WatchPort: tunnel, Actions: g.Buckets[0].Actions})
 	}
 	return g, len(g.Buckets) > 0
 }

@@ -56,6 +56,10 @@ func decodeBucket(t GroupType, b []byte) (Bucket, error) {
 			if p := r.u32(); p != PortAny {
 				k.WatchPort = p
 			}
+		case bucketWatchGroup:
+			if g := r.u32(); g <= maxGroupID {
+				k.WatchGroup = g
+			}
 		}
 		if r.err != nil {
 			return Bucket{}, r.err

@@ -32,9 +32,10 @@ type Bucket struct {
 	ID uint32
 	// Weight is the share of a bucket in a select group, 0 counts as 1; in other groups it must be 0.
 	Weight uint16
-	// WatchPort makes the bucket live only while that port is up (carrier and BFD); 0 = always live.
-	WatchPort uint32
-	Actions   []Action
+	// WatchPort makes the bucket live only while that port is up (carrier and BFD); WatchGroup while a bucket of that group is live. With both, one
+	// of the two is enough; both 0 = always live.
+	WatchPort, WatchGroup uint32
+	Actions               []Action
 }
 
 // HashSelection is how a select group chooses: Method and, for "hash", the fields.
@@ -43,7 +44,8 @@ type HashSelection struct {
 	Fields []Field
 }
 
-// Group is an entry of the group table.
+// Group is an entry of the group table. It refers, by actions and WatchGroup, to groups with smaller ids only: so there are no circles, and
+// groups that are set in the order of their ids, and deleted in the reverse order, never refer to one that is not there.
 type Group struct {
 	ID      uint32
 	Type    GroupType
@@ -63,6 +65,7 @@ type PackedGroup struct {
 const (
 	bucketWeight     = 0
 	bucketWatchPort  = 1
+	bucketWatchGroup = 2
 	propExperimenter = 0xffff
 	ntrVendor        = 0x0000154d // Netronome, selection method of groups
 	ntrSelection     = 1
@@ -120,11 +123,15 @@ func (g Group) check() error {
 			return fmt.Errorf("bucket id %d is above %#x", b.ID, uint32(maxGroupID))
 		case b.Weight != 0 && g.Type != GroupSelect:
 			return fmt.Errorf("bucket %d has a weight, but the group is of type %s", i, g.Type)
-		case b.WatchPort != 0 && g.Type != GroupSelect && g.Type != GroupFastFailover:
-			return fmt.Errorf("bucket %d watches a port, but the group is of type %s", i, g.Type)
+		case b.watches() && g.Type != GroupSelect && g.Type != GroupFastFailover:
+			return fmt.Errorf("bucket %d watches a port or group, but the group is of type %s", i, g.Type)
+		case !b.watches() && g.Type == GroupFastFailover:
+			return fmt.Errorf("bucket %d of a fast failover group watches no port or group", i)
 		}
-		if b.WatchPort == 0 && g.Type == GroupFastFailover {
-			return fmt.Errorf("bucket %d of a fast failover group watches no port", i)
+		for _, id := range b.groups() {
+			if id >= g.ID {
+				return fmt.Errorf("bucket %d refers to group %d, whose id is not smaller", i, id)
+			}
 		}
 		ids[b.ID] = true
 		c := checker{loose: true}
@@ -133,6 +140,21 @@ func (g Group) check() error {
 		}
 	}
 	return g.checkSelection()
+}
+
+func (b *Bucket) watches() bool { return b.WatchPort != 0 || b.WatchGroup != 0 }
+
+// groups are those that a bucket refers to.
+func (b *Bucket) groups() (ids []uint32) {
+	if b.WatchGroup != 0 {
+		ids = append(ids, b.WatchGroup)
+	}
+	for _, a := range b.Actions {
+		if to, ok := a.(GroupAction); ok {
+			ids = append(ids, to.ID)
+		}
+	}
+	return ids
 }
 
 func (g Group) checkSelection() error {
@@ -165,6 +187,9 @@ func appendBucket(b []byte, t GroupType, id uint32, k *Bucket) []byte {
 	}
 	if k.WatchPort != 0 {
 		b = u32(append(b, 0, bucketWatchPort, 0, 8), k.WatchPort)
+	}
+	if k.WatchGroup != 0 {
+		b = u32(append(b, 0, bucketWatchGroup, 0, 8), k.WatchGroup)
 	}
 	b[start], b[start+1] = byte((len(b)-start)>>8), byte(len(b)-start)
 	return b

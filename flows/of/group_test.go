@@ -33,6 +33,11 @@ func TestGroupsHaveTheBytesOfOvsOfctl(t *testing.T) {
 			"group_id=8,type=fast_failover,bucket=bucket_id:0,watch_port:1,actions=output:1",
 			"00200010 00000000 00000010 00000001 00000000 00000000 00010008 00000001", "",
 			of.Group{ID: 8, Type: of.GroupFastFailover, Buckets: []of.Bucket{{WatchPort: 1, Actions: []of.Action{of.Output{Port: 1}}}}},
+		}, {
+			"group_id=30,type=fast_failover,bucket=bucket_id:0,watch_group:12,actions=group:12,bucket=bucket_id:1,watch_port:1,watch_group:12,actions=output:1",
+			"00180008 00000000 00160008 0000000c 00020008 0000000c 00280010 00000001 00000010 00000001 00000000 00000000 00010008 00000001 00020008 0000000c", "",
+			of.Group{ID: 30, Type: of.GroupFastFailover, Buckets: []of.Bucket{{WatchGroup: 12, Actions: []of.Action{of.GroupAction{ID: 12}}},
+				{WatchPort: 1, WatchGroup: 12, Actions: []of.Action{of.Output{Port: 1}}}}},
 		},
 	} {
 		p, err := c.group.Pack()
@@ -68,6 +73,9 @@ func TestGroupsThatTheSwitchWouldRefuse(t *testing.T) {
 		"two buckets have the id": {Buckets: []of.Bucket{first, again}},
 		"has a weight":            {Buckets: []of.Bucket{weighted}},
 		"watches a port":          {Buckets: []of.Bucket{watching}},
+		"watches no port":         {Type: of.GroupFastFailover, Buckets: []of.Bucket{out}},
+		"refers to group 5":       {ID: 5, Type: of.GroupFastFailover, Buckets: []of.Bucket{{WatchGroup: 5}}},
+		"refers to group 6":       {ID: 5, Buckets: []of.Bucket{{Actions: []of.Action{of.GroupAction{ID: 6}}}}},
 		"in a group of type all":  {Hash: &of.HashSelection{Method: "hash"}},
 		"unknown selection":       {Type: of.GroupSelect, Hash: &of.HashSelection{Method: "dice"}},
 		"takes no fields":         {Type: of.GroupSelect, Hash: &of.HashSelection{Method: "dp_hash", Fields: []of.Field{of.IPSrc}}},

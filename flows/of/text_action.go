@@ -272,5 +272,8 @@ func appendBucketText(b []byte, t GroupType, id uint32, k Bucket) []byte {
 	if k.WatchPort != 0 {
 		b = appendPort(append(b, ",watch_port:"...), k.WatchPort)
 	}
+	if k.WatchGroup != 0 {
+		b = appendNumber(append(b, ",watch_group:"...), uint64(k.WatchGroup))
+	}
 	return appendActionsText(append(b, ",actions="...), k.Actions)
 }

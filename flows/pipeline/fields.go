@@ -11,6 +11,7 @@ var (
 	Datapath    = Field{"datapath", of.Whole(of.Metadata), "VNI of the switch, or id of the router, that the packet is in"}
 	NextHop4    = Field{"next_hop4", of.Whole(of.Reg0), "IPv4 next hop"}
 	NextHop6    = Field{"next_hop6", of.Whole(of.XXReg0), "IPv6 next hop"}
+	Detour      = Field{"detour", of.Whole(of.Reg4), "the chassis, by its group, that the packet is for while another gateway is to hand it on; 0 = it goes there itself"}
 	RouterPort  = Field{"router_in_port", of.Whole(of.Reg8), "key of the port through which the packet entered the last router"}
 	LastRouter  = Field{"last_router", of.Whole(of.Reg9), "id of the last router that the packet crossed"}
 	FromTunnel  = Field{"from_tunnel", of.Bits(of.Reg10, 0, 1), "the packet came from another chassis"}
@@ -41,7 +42,7 @@ var (
 )
 
 // Fields lists every field.
-var Fields = []Field{Datapath, NextHop4, NextHop6, RouterPort, LastRouter, FromTunnel, Redirected, Routed, TooBig,
+var Fields = []Field{Datapath, NextHop4, NextHop6, Detour, RouterPort, LastRouter, FromTunnel, Redirected, Routed, TooBig,
 	FromVXLAN, ToVXLAN, Learnt, Asked, Missed, SourceSeen, FromEdge,
 	PingID, Renumbered, Restored, Tries, Ingress, InPort, OutPort, OptionSrc, OptionDst, OptionRedir, OptionEdge, OptionTrace, TraceID, TraceColour}
 
@@ -85,7 +86,7 @@ var Meters = []of.Meter{{ID: MeterICMP, RatePPS: 200, Burst: 100}, {ID: MeterNei
 	{ID: MeterPing, RatePPS: 1000, Burst: 500}, {ID: MeterTrace, RatePPS: 1000, Burst: 500}}
 
 // The kinds of groups, in the top four bits of a group's id. The next four number the parts of a group that would be
-// too large for one message; the low 24 bits are a VNI.
+// too large for one message; the low 24 bits are a VNI. A group refers to such with smaller ids only (of.Group).
 const (
 	GroupFlood        = 0x1 // every port of a switch: local ports, and one copy for each other chassis with ports
 	GroupFloodLocal   = 0x2 // the local ports only, for packets from a tunnel
@@ -96,7 +97,9 @@ const (
 	groupAsk          = 0x8 // on demand: packets for MACs of a switch that are not here, to the daemon, or without it to an edge; the low 28 bits are a VNI
 	groupAskNext      = 0x9 // the same for next hops behind a router port; the low 28 bits are a hash of its name
 	groupAskWho       = 0xa // the same for ARP and ND questions, without the daemon to everybody on the switch; one for all
-	groupRoute        = 0x3 // the ways of a static route; the low 28 bits are a hash of router and prefix
+	groupRoute        = 0x3 // the ways of a static route, as far as they are reachable; the low 28 bits are a hash of router and prefix
+	groupRouteAll     = 0xb // the same ways, reachable or not
+	groupRouteChoice  = 0xc // the one or, when no way is reachable, the other
 )
 
 // Limits of groups for everybody on a switch.
@@ -112,6 +115,12 @@ func GroupID(kind, part uint8, vni uint32) uint32 {
 
 // RouteGroupID is the id of the group of a static route, from a hash of its router and prefix.
 func RouteGroupID(hash uint64) uint32 { return groupRoute<<28 | uint32(hash)&0x0fffffff }
+
+// RouteAllGroupID is the id of the group of all ways of a static route, whether they are reachable or not.
+func RouteAllGroupID(hash uint64) uint32 { return groupRouteAll<<28 | uint32(hash)&0x0fffffff }
+
+// RouteChoiceGroupID is the id of the group that chooses between those two.
+func RouteChoiceGroupID(hash uint64) uint32 { return groupRouteChoice<<28 | uint32(hash)&0x0fffffff }
 
 // ChassisGroupID is the id of the group of the ways to a chassis, from a hash of its name.
 func ChassisGroupID(hash uint64) uint32 { return groupChassis<<28 | uint32(hash)&0x0fffffff }

@@ -200,7 +200,7 @@ var (
 	Connected = &Rule{ID: 100, Name: "connected", Table: Route, Priority: 100, Span: 600, Match: fields(of.Metadata, of.EthType, of.IPDst, of.IPv6Dst), Next: tables(Neighbour),
 		Doc: "The destination is on a network of one of the router's ports: the next hop is the destination. Longer prefixes have higher priority."}
 	Static = &Rule{ID: 102, Name: "static", Table: Route, Group: true, Priority: 100, Span: 600, Match: fields(of.Metadata, of.EthType, of.IPDst, of.IPv6Dst), Next: tables(Neighbour),
-		Doc: "A static route: its next hop, or a group that spreads over several by a hash and leaves out those whose chassis is unreachable."}
+		Doc: "A static route: its next hop, or a group that spreads over several by a hash and leaves out those whose chassis is unreachable, unless all are."}
 	ReturnFixed = &Rule{ID: 103, Name: "symmetric-return", Table: Route, Priority: 100, Span: 600, Group: true, Match: fields(of.Metadata, of.EthType, of.IPSrc, of.IPDst, of.IPv6Src, of.IPv6Dst),
 		Doc: "Packets of an inside address that has an external one at an edge leave through that edge, whose connection tracking knows them; through others only while it is unreachable."}
 	AskEdge = &Rule{ID: 184, Name: "ask-edge", Table: Route, Priority: 100, Span: 600, Match: fields(of.Metadata, of.EthType, of.IPSrc, of.IPDst, of.IPv6Src, of.IPv6Dst), Next: tables(Return),
@@ -289,6 +289,8 @@ var (
 	AskOfOthers = &Rule{ID: 245, Name: "ask-of-others", Table: Miss, Punt: true,
 		Doc: "As ask-of-port, for packets of other chassis (to ports that have left this one)."}
 
+	Straight = &Rule{ID: 134, Name: "straight", Table: TunnelOut, Priority: 95, Match: fields(of.Reg10, of.Reg4), Next: tables(Encap),
+		Doc: "On a gateway: another one handed the packet over because it does not reach the chassis. Though this one does not either, it sends there: BFD may be wrong, as when the switch of that chassis did not get to run."}
 	TunnelLoop = &Rule{ID: 130, Name: "tunnel-loop", Table: TunnelOut, Priority: 100, Match: fields(of.Reg10), Drop: "already handed on once",
 		Doc: "A packet from a tunnel goes back into one once at most."}
 	HandOn = &Rule{ID: 131, Name: "hand-on", Table: TunnelOut, Priority: 90, Match: fields(of.Reg10), Next: tables(Encap),
@@ -342,7 +344,7 @@ var Rules = []*Rule{
 	CheckNext, LeaveRouter, NoPeer,
 	NextExceeded, NextFits, NextUnknown,
 	AskOfPort, AskOfOthers,
-	TunnelLoop, HandOn, CheckSize, ToEncap,
+	TunnelLoop, Straight, HandOn, CheckSize, ToEncap,
 	SizeExceeded, SizeFits,
 	Encapsulate, EncapsulateVXLAN, NoTunnel,
 	Output, NotHere,

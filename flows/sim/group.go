@@ -1,6 +1,10 @@
 package sim
 
-import "tuplenet/flows/of"
+import (
+	"slices"
+
+	"tuplenet/flows/of"
+)
 
 // group runs the buckets that its type chooses, each on a copy of the packet.
 func (r *run) group(id uint32) {
@@ -42,7 +46,14 @@ func (r *run) bucket(b of.Bucket) {
 	r.copied(func() { r.actions(actionSet(b.Actions)) })
 }
 
-func (s *Switch) alive(b of.Bucket) bool { return b.WatchPort == 0 || !s.down[b.WatchPort] }
+// Group is a group of the switch, empty if there is none.
+func (s *Switch) Group(id uint32) of.Group { return s.groups[id] }
+
+// alive tells whether a bucket may act. Groups refer to such with smaller ids, so this ends.
+func (s *Switch) alive(b of.Bucket) bool {
+	return b.WatchPort == 0 && b.WatchGroup == 0 || b.WatchPort != 0 && !s.down[b.WatchPort] ||
+		b.WatchGroup != 0 && slices.ContainsFunc(s.groups[b.WatchGroup].Buckets, s.alive)
+}
 
 // actionSet is what a bucket does: Open vSwitch takes its actions for an action set (OpenFlow 1.5.1 section 5.6), so
 // dec_ttl comes first, then the fields are written in their order, and of the actions that finish a packet's way only

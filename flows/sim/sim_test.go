@@ -185,6 +185,51 @@ func TestGroupSelect(t *testing.T) {
 	}
 }
 
+// A bucket that watches a group is alive as long as one of that group is; so all ways are used when none is alive, each destination the
+// same one as when all were.
+func TestGroupsThatWatchGroups(t *testing.T) {
+	group := func(id uint32, watch bool) of.Group {
+		g := of.Group{ID: id, Type: of.GroupSelect, Hash: &of.HashSelection{Method: of.MethodHash, Fields: []of.Field{of.IPDst}}}
+		for i := uint32(1); i <= 3; i++ {
+			b := of.Bucket{ID: i, Weight: 1, Actions: []of.Action{of.Output{Port: 20 + i}}}
+			if watch {
+				b.WatchPort = 10 + i
+			}
+			g.Buckets = append(g.Buckets, b)
+		}
+		return g
+	}
+	to := func(id uint32) of.Bucket {
+		return of.Bucket{WatchGroup: id, Actions: []of.Action{of.GroupAction{ID: id}}}
+	}
+	groups := []of.Group{group(1, true), group(2, false), {ID: 3, Type: of.GroupFastFailover, Buckets: []of.Bucket{to(1), to(2)}}}
+	flows := parse(t, "table=0 actions=group:3")
+	ways := func(down ...uint32) (ports []uint32) {
+		sw, err := sim.New(sim.Config{Flows: flows, Groups: groups, Down: down})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 30 {
+			tr := sw.Run(packet(t, icmp).With(of.IPDst, of.U(uint64(i))), 9)
+			if len(tr.Outputs) != 1 {
+				t.Fatalf("down %v: %d outputs", down, len(tr.Outputs))
+			}
+			ports = append(ports, tr.Outputs[0].Port)
+		}
+		return ports
+	}
+	all := ways()
+	if got := ways(11, 12, 13); !slices.Equal(got, all) {
+		t.Errorf("with none alive %v, with all %v", got, all)
+	}
+	if got := ways(12); slices.Contains(got, 22) || !slices.Contains(all, 22) {
+		t.Errorf("one is down, and used: %v", got)
+	}
+	if _, err := sim.New(sim.Config{Flows: flows, Groups: groups[1:]}); err == nil || !strings.Contains(err.Error(), "group 0x1 does not exist") {
+		t.Errorf("without the group that is watched: %v", err)
+	}
+}
+
 // What a real switch refuses is refused, and flows of the same priority that disagree are pointed out.
 func TestDefectsOfFlowSets(t *testing.T) {
 	for want, flows := range map[string]string{

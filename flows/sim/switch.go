@@ -72,6 +72,9 @@ func New(c Config) (*Switch, error) {
 	}
 	for _, g := range c.Groups {
 		for _, b := range g.Buckets {
+			if _, ok := s.groups[b.WatchGroup]; !ok && b.WatchGroup != 0 || b.WatchGroup >= g.ID {
+				return nil, fmt.Errorf("%s: group %#x does not exist, or has no smaller id", g, b.WatchGroup)
+			}
 			if err := s.check(b.Actions); err != nil {
 				return nil, fmt.Errorf("%s: %w", g, err)
 			}

@@ -92,7 +92,20 @@ func (d *Deployment) stage(r *Report, chassis string, n *node, steps []sim.Step,
 	if followed {
 		out.Changes = changes(s.Packet, after)
 	}
+	var unreachable of.Group
 	for _, c := range s.Choices {
+		if c.Bucket >= 0 && c.Group.Buckets[c.Bucket].WatchGroup != 0 { // the choice is that of the group behind it
+			if c.Bucket > 0 {
+				out.Notes = append(slices.Clone(out.Notes), "no way is alive: all are used as if they were")
+				if n.sw != nil { // else it is being compiled anew (rewant)
+					unreachable = n.sw.Group(c.Group.Buckets[0].WatchGroup)
+				}
+			}
+			continue
+		}
+		if len(unreachable.Buckets) > 0 { // the same ways, and it knows their chassis
+			c.Group = unreachable
+		}
 		one := d.choice(n, c)
 		if out.Choices = append(out.Choices, one); one.Taken == "" {
 			out.Drop = "no way is alive: " + strings.Join(one.Dead, ", ")
@@ -217,7 +230,7 @@ func (d *Deployment) way(n *node, b of.Bucket) string {
 		}
 	}
 	for chassis, w := range n.facts.Watched {
-		if w.OFPort == b.WatchPort && chassis != text {
+		if b.WatchPort != 0 && w.OFPort == b.WatchPort && chassis != text {
 			return text + " on " + chassis
 		}
 	}

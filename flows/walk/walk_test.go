@@ -113,6 +113,40 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// Of two edges one takes over from the other; with both down, packets go where they would with both up, and the trace says that.
+func TestT43_WithoutAnyReachableEdgeAllAreUsed(t *testing.T) {
+	objects := deployment()
+	put := func(o model.Object) { objects[o.Ref()] = o }
+	addr, lan := netip.MustParseAddr, netip.MustParsePrefix("100.64.0.3/24")
+	put(&model.Chassis{Name: "edge2", IPs: []netip.Addr{addr("192.168.1.20")}, Encaps: []model.Encap{model.EncapGeneve}, Gateway: true})
+	put(&model.LogicalRouter{Name: "LR-edge2", ID: 7, Chassis: "edge2"})
+	put(&model.LogicalRouterPort{Router: "LR-edge2", Name: "LR-edge2_to_m", Key: 1, MAC: model.DeriveMAC(lan.Addr()), Networks: []netip.Prefix{lan}, Peer: "m_to_LR-edge2"})
+	put(&model.LogicalSwitchPort{Switch: "m", Name: "m_to_LR-edge2", Key: 110, MAC: model.DeriveMAC(lan.Addr()), Type: model.PortRouter, Peer: "LR-edge2_to_m"})
+	put(&model.StaticRoute{Router: "LR", Name: "default2", Prefix: netip.MustParsePrefix("0.0.0.0/0"), NextHop: lan.Addr(), OutPort: "LR_to_m"})
+	leaves := func(down ...string) (end walk.End, all string) {
+		r := trace(t, walk.Config{Objects: objects, Down: down}, to("a", "8.8.8.8"))
+		if len(r.Defects) > 0 || len(r.Forward.Ends) != 1 {
+			t.Fatalf("down %v: defects %q, ends %+v", down, r.Defects, r.Forward.Ends)
+		}
+		for _, s := range r.Forward.Hops[0].Stages {
+			for _, c := range s.Choices {
+				all += fmt.Sprintf("ways %v dead %v ", c.Ways, c.Dead)
+			}
+			all += strings.Join(s.Notes, ", ")
+		}
+		return r.Forward.Ends[0], all
+	}
+	first, _ := leaves()
+	other, way := leaves(first.Chassis)
+	if other.Chassis == first.Chassis || other.Kind == walk.EndLost || !strings.Contains(way, "dead [100.64.0.") {
+		t.Errorf("without %s: %+v, %s", first.Chassis, other, way)
+	}
+	lost, way := leaves("edge", "edge2")
+	if lost.Kind != walk.EndLost || lost.Port != first.Chassis || !strings.Contains(way, "no way is alive: all are used") || !strings.Contains(way, "ways [100.64.0.2 on edge 100.64.0.3 on edge2] dead []") {
+		t.Errorf("without any: %+v, %s", lost, way)
+	}
+}
+
 // The same question has the same answer, in all words.
 func TestReportsAreTheSameEveryTime(t *testing.T) {
 	text := func() string {
