@@ -14,7 +14,7 @@ const (
 	muchWork = 2000
 	// busyPercent is how much garbage may gather while there is much work, in percent of what is in use: a collection costs as much as
 	// what is in use, which grows meanwhile, and what is held for that is given back afterwards.
-	busyPercent = 200
+	busyPercent = 300
 	// tidyPause is the least time between two looks at memory.
 	tidyPause = 30 * time.Second
 	// spareMemory may lie unused, in bytes; beside an eighth of what is used.
