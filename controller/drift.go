@@ -62,9 +62,21 @@ func (l *ledger) add(found ...model.NodeFinding) {
 		l.counts[f.Kind] += uint64(f.Count)
 		l.last = append(l.last, f)
 	}
-	if n := len(l.last) - keptFindings; n > 0 {
-		l.last = slices.Delete(l.last, 0, n)
-	}
+	l.forget(func(f model.NodeFinding) bool { return f.What == apply.WhatFlow })
+	l.forget(func(model.NodeFinding) bool { return true })
+}
+
+// forget drops the oldest of some findings while there are too many. Those of flows go first: a switch that lost everything has hundreds, which
+// must not hide that it lost a setting, too.
+func (l *ledger) forget(some func(model.NodeFinding) bool) {
+	n := len(l.last) - keptFindings
+	l.last = slices.DeleteFunc(l.last, func(f model.NodeFinding) bool {
+		if n <= 0 || !some(f) {
+			return false
+		}
+		n--
+		return true
+	})
 }
 
 // switchDrift takes what was found in the switch; things of one owner and rule are told together.

@@ -9,6 +9,7 @@ import (
 	"tuplenet/datapath/apply"
 	"tuplenet/datapath/ovsdb"
 	"tuplenet/flows/pipeline"
+	"tuplenet/model"
 )
 
 func TestWhatAnAuditFoundReadsWell(t *testing.T) {
@@ -56,6 +57,13 @@ func TestWhatAnAuditFoundReadsWell(t *testing.T) {
 	}
 	if a.Last[len(a.Last)-1].Rule != "unknown-destination" || a.Last[len(a.Last)-1].Count != 3 {
 		t.Errorf("%+v", a.Last[len(a.Last)-1])
+	}
+	for range 2 * keptFindings {
+		l.switchDrift([]apply.Finding{flow(apply.Missing, "base/", true)}, now)
+	}
+	last := l.audit(apply.Stats{}).Last
+	if !slices.ContainsFunc(last, func(f model.NodeFinding) bool { return f.What == apply.WhatTLV }) || last[0].What != apply.WhatFlow || len(last) != keptFindings {
+		t.Errorf("flows hide what else was found: %d findings, the newest %+v", len(last), last[0])
 	}
 	for range 2 * keptFindings {
 		l.sysctlDrift([]string{"p"}, true, now)
