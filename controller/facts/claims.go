@@ -144,11 +144,15 @@ func (c *claims) has(e *entry, claim string) bool {
 
 // inCommon is the first claim of a that b has, too; empty if there is none.
 func inCommon(a, b *entry) string {
-	has := model.Claims(b.object)
-	for _, c := range model.Claims(a.object) {
-		if slices.Contains(has, c) {
-			return c
-		}
+	claims := model.Claims(a.object)
+	if i := firstOf(claims, b); i >= 0 {
+		return claims[i]
 	}
 	return ""
+}
+
+// firstOf is the index of the first claim that e has, -1 if it has none.
+func firstOf(claims []string, e *entry) int {
+	has := model.Claims(e.object)
+	return slices.IndexFunc(claims, func(c string) bool { return slices.Contains(has, c) })
 }

@@ -191,14 +191,22 @@ func (f *Facts) settle() {
 	}
 }
 
-// rival is an older object in service that has something that e claims, nil if there is none.
-func (f *Facts) rival(e *entry) *entry {
+// rival is an older object in service that has something that e claims, nil if there is none; of several it is that with the first of the claims
+// of e, of which each is had by one at most.
+func (f *Facts) rival(e *entry) (rival *entry) {
+	var claims []string
 	for other := range f.claims.others(e) {
-		if other.live && older(other, e) && inCommon(e, other) != "" {
-			return other
+		if !other.live || !older(other, e) {
+			continue
+		}
+		if claims == nil {
+			claims = model.Claims(e.object)
+		}
+		if i := firstOf(claims, other); i >= 0 {
+			claims, rival = claims[:i], other
 		}
 	}
-	return nil
+	return rival
 }
 
 func older(a, b *entry) bool {
