@@ -248,8 +248,8 @@ func (a *app) feed(ctx context.Context, r *batchRun, in io.Reader, from int, bar
 	lines, stop := readLines(in)
 	defer stop()
 	parser := lineParser{env: a.env}
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
+	tick, stopTicks := bar.ticks()
+	defer stopTicks()
 	read, last := int64(0), 0
 	for {
 		var l inputLine
@@ -269,7 +269,7 @@ func (a *app) feed(ctx context.Context, r *batchRun, in io.Reader, from int, bar
 					return r.stopped(ctx, err)
 				}
 				continue
-			case <-tick.C:
+			case <-tick:
 				bar.show(read, r.done)
 				continue
 			case <-ctx.Done():
@@ -291,7 +291,7 @@ func (a *app) feed(ctx context.Context, r *batchRun, in io.Reader, from int, bar
 			return r.stopped(ctx, err)
 		}
 		select {
-		case <-tick.C:
+		case <-tick:
 			bar.show(read, r.done)
 		default:
 		}

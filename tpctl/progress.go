@@ -27,6 +27,15 @@ func newProgressBar(out io.Writer, size int64, begun time.Time) *progressBar {
 	return &progressBar{}
 }
 
+// ticks are when it is time to show it: never, where nobody looks.
+func (b *progressBar) ticks() (ticks <-chan time.Time, stop func()) {
+	if b.out == nil {
+		return nil, func() {}
+	}
+	t := time.NewTicker(100 * time.Millisecond)
+	return t.C, t.Stop
+}
+
 // show draws the bar after so many bytes of input and lines done.
 func (b *progressBar) show(read int64, done int) {
 	if b.out != nil {
