@@ -39,6 +39,31 @@ func (s *soak) switches() map[string][]string {
 	return all
 }
 
+// watched waits until BFD decides about every tunnel that it watches: before a session was up for the first time, its chassis has no detours.
+func (s *soak) watched() {
+	s.t.Helper()
+	for _, h := range s.Hosts() {
+		s.eventually(h.Name()+" to watch its tunnels", func() error {
+			groups, err := h.Ofctl(s.ctx, "-O", "OpenFlow15", "dump-groups", "br-int")
+			s.check(err)
+			seen := 0
+			for _, p := range ask[[]model.NodePort](s.fleet, h, "ports") {
+				if p.BFD == "" {
+					continue
+				}
+				seen++
+				if p.BFD != "up" || !strings.Contains(groups, fmt.Sprintf("watch_port:%d,", p.OFPort)) {
+					return fmt.Errorf("BFD on %s is %s, and its port %d in the groups:\n%s", p.Name, p.BFD, p.OFPort, groups)
+				}
+			}
+			if seen != len(s.Hosts())-1 {
+				return fmt.Errorf("%d tunnels are watched", seen)
+			}
+			return nil
+		})
+	}
+}
+
 // same waits until each switch has what it should have.
 func (s *soak) same(why string, want map[string][]string) {
 	s.t.Helper()

@@ -46,6 +46,7 @@ func TestSoak(t *testing.T) {
 	s := newSoak(t, length)
 	s.round() // what comes once and stays, such as watched tunnels, is there afterwards
 	s.tidy()
+	s.watched()
 	flows := s.switches()
 	before := s.usage()
 	end := time.Now().Add(length)
