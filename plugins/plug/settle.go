@@ -34,10 +34,26 @@ func Settle(ctx context.Context, st *store.Store, port, chassis string, others t
 	if err != nil {
 		return receipt, fmt.Errorf("wait for receipts of port %s: %w", port, err)
 	}
-	if slices.ContainsFunc(receipt.Laggards, func(l store.Laggard) bool { return l.Chassis == chassis }) {
-		return receipt, fmt.Errorf("%w: port %s is bound, but chassis %s has not applied that within %v", ErrNotReady, port, chassis, others)
+	own := func(l store.Laggard) bool { return l.Chassis == chassis }
+	if !slices.ContainsFunc(receipt.Laggards, own) {
+		return receipt, nil
 	}
+	if !appliesYet(ctx, st, chassis, rev) {
+		return receipt, fmt.Errorf("%w: port %s is bound, but chassis %s has not applied that in time", ErrNotReady, port, chassis)
+	}
+	receipt.Laggards = slices.DeleteFunc(receipt.Laggards, own)
+	receipt.Applied++
 	return receipt, nil
+}
+
+// appliesYet waits until ctx ends for a host that is late.
+func appliesYet(ctx context.Context, st *store.Store, chassis string, rev int64) bool {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return false
+	}
+	receipt, err := st.Await(ctx, store.Wait{ID: "plug-" + hex.EncodeToString(randomBytes()), Revision: rev, Chassis: []string{chassis}, Limit: time.Until(end)})
+	return err == nil && len(receipt.Laggards) == 0
 }
 
 // concerned are the chassis for which something may change by a binding that was written at a revision; nil for all that live, if those are few

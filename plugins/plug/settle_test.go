@@ -79,3 +79,40 @@ func TestA_port_that_nobody_binds_is_an_error_when_the_time_is_over(t *testing.T
 		t.Errorf("%v", err)
 	}
 }
+
+// A host that was busy for longer than others may take is waited for as long as there is time.
+func TestThis_host_may_be_late(t *testing.T) {
+	st := fleet(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	lease, err := st.HoldIdentity(ctx, store.Identity{Chassis: "hv1", Hostname: "hv1", MachineID: "hv1", BootID: "hv1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	following, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		first, answers := "", map[string]model.Answer{}
+		_ = st.Follow(following, func(u store.Update) {
+			for _, w := range u.Waiters {
+				if first == "" {
+					first = w.ID
+				}
+				if w.ID == first { // it is too busy for that one
+					continue
+				}
+				answers[w.ID] = model.Answer{Affected: true}
+				if err := st.PutStatus(following, lease, &model.Status{Chassis: "hv1", Applied: u.Revision, Answered: answers}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}()
+	receipt, err := Settle(ctx, st, "p1", "hv1", 2*time.Second)
+	stop()
+	<-ended
+	if err != nil || receipt.Applied != 1 || slices.ContainsFunc(receipt.Laggards, func(l store.Laggard) bool { return l.Chassis == "hv1" }) {
+		t.Errorf("%+v, %v", receipt, err)
+	}
+}
