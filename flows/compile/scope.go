@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"maps"
 	"slices"
 
 	"tuplenet/flows/memo"
@@ -90,12 +91,7 @@ func computeScope(r memo.Reader, _ string) any {
 
 // computeHome is apart from the scope, so that one more port on a switch that has others here is no reason to walk.
 func computeHome(r memo.Reader, _ string) any {
-	switches := []string{}
-	for _, id := range localPorts(r) {
-		switches = append(switches, getPort(r, id).Switch)
-	}
-	slices.Sort(switches)
-	return slices.Compact(switches)
+	return slices.Sorted(maps.Keys(r.Derived(derivedLocal, "").(map[string][]string)))
 }
 
 func switchesInScope(r memo.Reader) []string { return r.Derived(derivedScope, "").(scope).Switches }

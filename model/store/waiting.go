@@ -49,7 +49,7 @@ type note struct {
 	switches []string
 }
 
-// errOver are reasons why something is over that are no failures.
+// Reasons why it is over that are no failures.
 var (
 	errMuch       = errors.New("too much was written")
 	errStructure  = errors.New("something was written that is not followed")
@@ -91,7 +91,7 @@ func (w *Waiting) Over() bool {
 	return w.err != nil
 }
 
-// Begin makes the id of a wait, for WithWaiter.
+// Begin lets the request of a wait, of which the id is given to WithWaiter, be under the lease that is kept.
 func (w *Waiting) Begin(id string) {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
