@@ -17,7 +17,7 @@ import (
 )
 
 // batchWindow is how many transactions of a batch are under way at most.
-const batchWindow = 24
+const batchWindow = 48
 
 // batchRun carries out the lines of a batch. It belongs to one goroutine; the groups under way have each their own.
 //

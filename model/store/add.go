@@ -281,7 +281,7 @@ func (s *Store) claimGuard(claim string) guard {
 	if what == "inside" { // a prefix, which has a slash of its own
 		value = strings.SplitN(rest, "/", 3)[2]
 	}
-	return absent(s.keys.unique(claim), func(owner string) error {
+	g := absent(s.keys.unique(claim), func(owner string) error {
 		switch what {
 		case "port":
 			return refuse(ErrExists, "%s exists: %s", value, owner)
@@ -298,6 +298,8 @@ func (s *Store) claimGuard(claim string) guard {
 		}
 		return refuse(ErrConflict, "conflict with other %s: %s is used by %s", what, value, owner)
 	})
+	g.number = what == "ip" || what == "mac" || what == "key" || what == "vni"
+	return g
 }
 
 // Link connects a router and a switch: it stores the router's port <router>_to_<switch> and the switch's port

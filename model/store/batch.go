@@ -245,7 +245,9 @@ func (b *batch) guards(made []model.Object, chosen map[string]bool) ([]guard, er
 			case claimed[claim]:
 				return nil, refuse(ErrConflict, "two of the objects to add claim %s", claim)
 			case chosen[claim]:
-				out = append(out, absent(s.keys.unique(claim), func(string) error { return errRaced }))
+				free := unchanged(s.keys.unique(claim), 0)
+				free.number = true
+				out = append(out, free)
 			case !strings.HasPrefix(claim, "outport/"): // nobody else can have it
 				out = append(out, s.claimGuard(claim))
 			}

@@ -17,7 +17,8 @@ import (
 // keys) that it has looked up in advance, so that those transactions do not race each other for the lowest free one.
 // Safe for use by several goroutines.
 type Bulk struct {
-	store *Store
+	store   *Store
+	carrier *carrier
 
 	mu     sync.Mutex
 	spaces map[string]*reserve // by numbers.what
@@ -36,7 +37,7 @@ const reserveSize = 256
 
 // Bulk begins a bulk addition.
 func (s *Store) Bulk() *Bulk {
-	return &Bulk{store: s, spaces: map[string]*reserve{}, macPrefixes: map[string]model.MACPrefix{}}
+	return &Bulk{store: s, carrier: &carrier{store: s}, spaces: map[string]*reserve{}, macPrefixes: map[string]model.MACPrefix{}}
 }
 
 // Forget drops the numbers that were looked up in advance: call it after something else allocated numbers.
@@ -133,20 +134,24 @@ func (a *Addition) Commit(ctx context.Context, opts ...Option) ([]model.Object, 
 }
 
 func (a *Addition) commit(ctx context.Context, opts []Option) (int64, error) {
+	ch, err := a.change(opts)
+	if err != nil {
+		return 0, err
+	}
+	return a.bulk.carrier.commit(ctx, ch)
+}
+
+func (a *Addition) change(opts []Option) (change, error) {
 	s := a.bulk.store
 	ops, value, err := s.puts(a.made)
 	if err != nil {
-		return 0, err
+		return change{}, err
 	}
 	guards, err := a.batch.guards(a.made, a.chosen)
-	if err != nil {
-		return 0, err
-	}
-	rev, _, err := s.commit(ctx, change{
+	return change{
 		hopeful: true, what: fmt.Sprintf("add %d objects", len(a.made)), guards: guards, ops: ops, options: collect(opts), key: s.keys.object(a.made[0].Ref()),
 		done: func(kv *mvccpb.KeyValue) (int, bool) { return 0, bytes.Equal(value, kv.GetValue()) },
-	})
-	return rev, err
+	}, err
 }
 
 // expect notes that the port keys of switches and routers that are about to be made are all free: nobody has to look.

@@ -24,6 +24,7 @@ type guard struct {
 	cmp     clientv3.Cmp
 	key     string
 	prefix  bool                            // the condition is on all keys that begin with key
+	number  bool                            // the condition is that key is absent, and it ends in a number (runs)
 	end     string                          // if not empty, it is on all keys from key to end
 	explain func(kv *mvccpb.KeyValue) error // kv is nil if there is no such key
 }
@@ -45,6 +46,7 @@ type change struct {
 	nodes   bool // it changes chassis or bindings
 	// hopeful: it hardly ever fails, so nothing is read in the same step to explain why; if it does fail, it is tried again with that.
 	hopeful bool
+	lost    bool // it may have been carried out before, together with others
 	// key and done recognise a change that was carried out though its answer was lost: done is given what is at key
 	// and tells which choice it is.
 	key  string
@@ -157,12 +159,14 @@ func (s *Store) try(ctx context.Context, ch change, meta *metaRecord) (rev int64
 		return 0, 0, fmt.Errorf("%s: %d operations are more than a transaction can have", ch.what, n)
 	}
 	var resp *clientv3.TxnResponse
-	maybeDone := false
+	maybeDone := ch.lost
 	err = s.call(ctx, ch.what, func(ctx context.Context, c *clientv3.Client, lost bool) (err error) {
-		maybeDone = lost
-		txn := c.Txn(ctx).If(cmps...).Then(ops...)
-		if !ch.hopeful || lost {
-			txn = txn.Else(reads...)
+		maybeDone = maybeDone || lost
+		txn := c.Txn(ctx)
+		if ch.hopeful && !maybeDone {
+			txn = txn.If(append(runs(ch.guards), metaCmp)...).Then(ops...)
+		} else {
+			txn = txn.If(cmps...).Then(ops...).Else(reads...)
 		}
 		resp, err = txn.Commit()
 		return err
@@ -178,6 +182,42 @@ func (s *Store) try(ctx context.Context, ch change, meta *metaRecord) (rev int64
 		return 0, 0, errHopeful
 	}
 	return ch.failed(resp, meta, maybeDone)
+}
+
+// runs are the conditions of guards, those that consecutive numbers are absent as one: that there is nothing from the first to the last.
+// Keys of numbers (port keys, addresses, MACs) have one length and sort as the numbers do, so that nothing else is between them.
+func runs(guards []guard) []clientv3.Cmp {
+	var out []clientv3.Cmp
+	var numbers []string
+	for _, g := range guards {
+		if g.number {
+			numbers = append(numbers, g.key)
+		} else {
+			out = append(out, g.cmp)
+		}
+	}
+	slices.Sort(numbers)
+	for from := 0; from < len(numbers); {
+		to := from
+		for to+1 < len(numbers) && follows(numbers[to], numbers[to+1]) {
+			to++
+		}
+		cmp := clientv3.Compare(clientv3.CreateRevision(numbers[from]), "=", 0)
+		if to > from {
+			cmp = cmp.WithRange(numbers[to] + "\x00")
+		}
+		out, from = append(out, cmp), to+1
+	}
+	return out
+}
+
+// follows tells whether the second key is that of the next number, without looking further than the last digit.
+func follows(a, b string) bool {
+	end := len(a) - 1
+	if len(b) != len(a) || end < 0 || a[:end] != b[:end] {
+		return false
+	}
+	return b[end] == a[end]+1 || a[end] == '9' && b[end] == 'a'
 }
 
 // rememberMeta drops the record that says "absent" once it was written, so that the next write reads it.
