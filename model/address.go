@@ -151,11 +151,18 @@ func validateSubnet(p netip.Prefix) error {
 // FullLength is an address with all its leading zeros, such as 010.020.001.001, so that
 // addresses of a family sort as text.
 func FullLength(a netip.Addr) string {
-	if a.Is4() {
-		b := a.As4()
-		return fmt.Sprintf("%03d.%03d.%03d.%03d", b[0], b[1], b[2], b[3])
+	if !a.Is4() {
+		return a.StringExpanded()
 	}
-	return a.StringExpanded()
+	var text [len("255.255.255.255")]byte
+	for i, b := range a.As4() {
+		at := 4 * i
+		if i > 0 {
+			text[at-1] = '.'
+		}
+		text[at], text[at+1], text[at+2] = '0'+b/100, '0'+b/10%10, '0'+b%10
+	}
+	return string(text[:])
 }
 
 // ParseFullLength reads what FullLength writes.

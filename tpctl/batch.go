@@ -88,10 +88,11 @@ var batchNouns = []string{"ls", "lsp", "lr", "lrp", "lsr", "lnat", "patchport", 
 
 // lineParser turns lines into actions: it runs a command tree whose commands hand over what they would do.
 type lineParser struct {
-	env  Env
-	app  *app
-	root *cobra.Command
-	got  *action
+	env   Env
+	app   *app
+	root  *cobra.Command
+	found map[[2]string]*cobra.Command // by the words that lead to them
+	got   *action
 }
 
 // parse returns nil for a line without a command.
@@ -118,17 +119,22 @@ func (p *lineParser) parse(ctx context.Context, number int, line string) (*actio
 	}
 	if p.root == nil {
 		p.app = &app{env: p.env, capture: func(a action) { p.got = &a }}
-		p.root = newRoot(p.app)
-	}
-	cmd, args, err := p.root.Find(args)
-	if err != nil || cmd.HasSubCommands() {
-		return nil, usagef("unknown command %q", strings.Join(words(line), " "))
+		p.root, p.found = newRoot(p.app), map[[2]string]*cobra.Command{}
 	}
 	p.got = nil
-	if err = cmd.ParseFlags(args); err == nil {
-		err = p.run(ctx, cmd)
-	} else {
-		err = usageError{err}
+	cmd, args, err := p.command(args)
+	if err != nil {
+		return nil, usagef("unknown command %q", strings.Join(words(line), " "))
+	}
+	if slices.ContainsFunc(args, isOption) {
+		args, err = p.options(cmd, args)
+	}
+	if err == nil {
+		err = cmd.ValidateArgs(args)
+	}
+	if err == nil {
+		cmd.SetContext(ctx)
+		err = cmd.RunE(cmd, args)
 	}
 	if cmd.Flags().NFlag() > 0 {
 		p.root = nil // the options keep their values
@@ -143,18 +149,35 @@ func (p *lineParser) parse(ctx context.Context, number int, line string) (*actio
 	return p.got, nil
 }
 
-func (p *lineParser) run(ctx context.Context, cmd *cobra.Command) error {
+// command finds the command that a line begins with, and what follows it.
+func (p *lineParser) command(args []string) (*cobra.Command, []string, error) {
+	var verb [2]string
+	if copy(verb[:], args) == 2 && p.found[verb] != nil {
+		return p.found[verb], args[2:], nil
+	}
+	cmd, rest, err := p.root.Find(args)
+	if err == nil && cmd.HasSubCommands() {
+		err = errors.New("it needs another word")
+	}
+	if err == nil && len(args) > 1 && !slices.ContainsFunc(verb[:], isOption) && slices.Equal(rest, args[2:]) {
+		p.found[verb] = cmd
+	}
+	return cmd, rest, err
+}
+
+func isOption(word string) bool { return strings.HasPrefix(word, "-") }
+
+// options sets the options of a command and returns the arguments without them.
+func (p *lineParser) options(cmd *cobra.Command, args []string) ([]string, error) {
+	if err := cmd.ParseFlags(args); err != nil {
+		return nil, usageError{err}
+	}
 	global := false
 	p.app.flags.VisitAll(func(f *pflag.Flag) { global = global || f.Changed })
 	if global {
-		return usagef("options that every command takes are given to batch itself")
+		return nil, usagef("options that every command takes are given to batch itself")
 	}
-	args := cmd.Flags().Args()
-	if err := cmd.ValidateArgs(args); err != nil {
-		return err
-	}
-	cmd.SetContext(ctx)
-	return cmd.RunE(cmd, args)
+	return cmd.Flags().Args(), nil
 }
 
 // waitLine is how long a line that waits does so at most.

@@ -277,11 +277,11 @@ func parentOf(o model.Object) model.Ref {
 // claimGuard is the condition that nobody has a claim; its error has the words that the operator knows.
 func (s *Store) claimGuard(claim string) guard {
 	what, rest, _ := strings.Cut(claim, "/")
-	value := rest[strings.LastIndexByte(rest, '/')+1:]
-	if what == "inside" { // a prefix, which has a slash of its own
-		value = strings.SplitN(rest, "/", 3)[2]
-	}
 	g := absent(s.keys.unique(claim), func(owner string) error {
+		value := rest[strings.LastIndexByte(rest, '/')+1:]
+		if what == "inside" { // a prefix, which has a slash of its own
+			value = strings.SplitN(rest, "/", 3)[2]
+		}
 		switch what {
 		case "port":
 			return refuse(ErrExists, "%s exists: %s", value, owner)
@@ -411,9 +411,10 @@ func (s *Store) puts(objects []model.Object) (ops []clientv3.Op, value []byte, e
 		if i == 0 {
 			value = b
 		}
-		ops = append(ops, clientv3.OpPut(s.keys.object(o.Ref()), string(b)))
+		ref, owner := o.Ref(), o.Ref().String()
+		ops = append(ops, clientv3.OpPut(s.keys.object(ref), string(b)))
 		for _, claim := range model.Claims(o) {
-			ops = append(ops, clientv3.OpPut(s.keys.unique(claim), o.Ref().String()))
+			ops = append(ops, clientv3.OpPut(s.keys.unique(claim), owner))
 		}
 	}
 	return ops, value, nil

@@ -221,23 +221,25 @@ func (b *batch) number(ctx context.Context, space numbers, n int, set func(i int
 func (b *batch) guards(made []model.Object, chosen map[string]bool) ([]guard, error) {
 	s, claimed, needed := b.store, map[string]bool{}, map[model.Ref]bool{}
 	var out []guard
-	needs := func(ref model.Ref, missing error) {
+	needs := func(ref model.Ref, missing func() error) {
 		if !b.refs[ref] && !needed[ref] {
 			needed[ref] = true
-			out = append(out, present(s.keys.object(ref), missing))
+			out = append(out, present(s.keys.object(ref), missing()))
 		}
 	}
 	for _, o := range made {
 		ref := o.Ref()
 		if ref.Kind.HasParent() {
 			parent := parentOf(o)
-			needs(parent, refuse(ErrNotFound, "%s %s not found", parent.Kind, parent.Name))
+			needs(parent, func() error { return refuse(ErrNotFound, "%s %s not found", parent.Kind, parent.Name) })
 		}
 		if ls, ok := o.(*model.LogicalSwitch); ok && len(ls.Pools) > 0 {
 			return nil, refuse(ErrInvalid, "switch %s takes subnets from pools, so it is added alone", ls.Name)
 		}
 		if r, ok := o.(*model.StaticRoute); ok {
-			needs(model.Ref{Kind: model.KindRouterPort, Parent: r.Router, Name: r.OutPort}, refuse(ErrNotFound, "outport %s not found in router %s", r.OutPort, r.Router))
+			needs(model.Ref{Kind: model.KindRouterPort, Parent: r.Router, Name: r.OutPort}, func() error {
+				return refuse(ErrNotFound, "outport %s not found in router %s", r.OutPort, r.Router)
+			})
 		}
 		out = append(out, absent(s.keys.object(ref), func(string) error { return refuse(ErrExists, "%s", existsText(ref)) }))
 		for _, claim := range model.Claims(o) {

@@ -68,7 +68,10 @@ func (b *Bulk) macPrefix(ctx context.Context, ls string) (model.MACPrefix, error
 // Weight is how much of a transaction an object takes, beside one for each thing that it belongs to or refers to; a
 // transaction takes up to MaxWeight.
 func Weight(o model.Object) int {
-	n := len(model.Claims(o)) + 1
+	var text [256]byte
+	var ends [8]int
+	_, claims := model.AppendClaims(text[:0], ends[:0], o)
+	n := len(claims) + 1
 	if p, ok := o.(*model.LogicalSwitchPort); ok && p.MAC.IsZero() {
 		n++ // it gets one
 	}

@@ -217,7 +217,7 @@ func remaining(ref model.Ref) error {
 func (s *Store) alone(ref model.Ref, otherwise error) (out []guard) {
 	for _, folder := range s.dependents(ref) {
 		out = append(out, guard{
-			cmp: clientv3.Compare(clientv3.CreateRevision(folder).WithPrefix(), "=", 0), key: folder, prefix: true,
+			of: clientv3.CreateRevision, is: "=", to: 0, key: folder, prefix: true,
 			explain: func(kv *mvccpb.KeyValue) error {
 				if kv == nil {
 					return nil

@@ -129,7 +129,7 @@ func (s *Store) poolDeletion(ctx context.Context, o stored) ([]clientv3.Op, []gu
 
 // older is the guard that no key in a folder is newer than a revision.
 func older(folder string, rev int64) guard {
-	return guard{cmp: clientv3.Compare(clientv3.ModRevision(folder).WithPrefix(), "<", rev+1), key: folder, prefix: true,
+	return guard{of: clientv3.ModRevision, is: "<", to: rev + 1, key: folder, prefix: true,
 		explain: func(*mvccpb.KeyValue) error { return nil }} // if it does not hold: errRaced
 }
 
@@ -315,7 +315,7 @@ func (t *sourcing) take(ctx context.Context, src model.SubnetSource, already []n
 
 // noneIn is the guard that there is no key from one to another, without the other.
 func noneIn(from, end string) guard {
-	return guard{cmp: clientv3.Compare(clientv3.CreateRevision(from).WithRange(end), "=", 0), key: from, end: end,
+	return guard{of: clientv3.CreateRevision, is: "=", to: 0, key: from, end: end,
 		explain: func(*mvccpb.KeyValue) error { return nil }} // if it does not hold: errRaced
 }
 

@@ -99,7 +99,7 @@ func (s *Store) switchAt(ctx context.Context, ls string) (*model.LogicalSwitch, 
 func (s *Store) unused(ls model.Ref, subnet netip.Prefix) guard {
 	from := s.keys.unique(model.ClaimIP(ls, subnet.Addr()))
 	end := s.keys.unique(model.ClaimIP(ls, alloc.LastOf(subnet))) + "\x00"
-	return guard{cmp: clientv3.Compare(clientv3.CreateRevision(from).WithRange(end), "=", 0), key: from, end: end, explain: func(kv *mvccpb.KeyValue) error {
+	return guard{of: clientv3.CreateRevision, is: "=", to: 0, key: from, end: end, explain: func(kv *mvccpb.KeyValue) error {
 		if kv == nil {
 			return nil
 		}

@@ -21,12 +21,36 @@ const attempts = 1000
 // guard is a condition of a transaction. When the transaction fails, its key is read in the same step, and explain
 // says what is wrong (nil: this condition holds).
 type guard struct {
-	cmp     clientv3.Cmp
+	of      func(key string) clientv3.Cmp // the revision that is compared: clientv3.CreateRevision or clientv3.ModRevision
+	is      string                        // how
+	to      int64                         // with what
 	key     string
 	prefix  bool                            // the condition is on all keys that begin with key
-	number  bool                            // the condition is that key is absent, and it ends in a number (runs)
 	end     string                          // if not empty, it is on all keys from key to end
+	number  bool                            // the condition is that key is absent, and it ends in a number (runs)
 	explain func(kv *mvccpb.KeyValue) error // kv is nil if there is no such key
+}
+
+func (g *guard) cmp() clientv3.Cmp {
+	c := g.of(g.key)
+	switch {
+	case g.prefix:
+		c = c.WithPrefix()
+	case g.end != "":
+		c = c.WithRange(g.end)
+	}
+	return clientv3.Compare(c, g.is, g.to)
+}
+
+// read reads what explain is given.
+func (g *guard) read() clientv3.Op {
+	switch {
+	case g.prefix:
+		return clientv3.OpGet(g.key, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+	case g.end != "":
+		return clientv3.OpGet(g.key, clientv3.WithRange(g.end), clientv3.WithLimit(1))
+	}
+	return clientv3.OpGet(g.key)
 }
 
 // choice is one of several ways to carry out a change: taken if no choice before it was and its keys are absent.
@@ -61,7 +85,7 @@ var errRaced = errors.New("changed meanwhile")
 
 // absent is the guard that a key does not exist; taken makes the error from the value that it has.
 func absent(key string, taken func(value string) error) guard {
-	return guard{cmp: clientv3.Compare(clientv3.CreateRevision(key), "=", 0), key: key, explain: func(kv *mvccpb.KeyValue) error {
+	return guard{of: clientv3.CreateRevision, is: "=", to: 0, key: key, explain: func(kv *mvccpb.KeyValue) error {
 		if kv == nil {
 			return nil
 		}
@@ -71,7 +95,7 @@ func absent(key string, taken func(value string) error) guard {
 
 // present is the guard that a key exists.
 func present(key string, missing error) guard {
-	return guard{cmp: clientv3.Compare(clientv3.CreateRevision(key), ">", 0), key: key, explain: func(kv *mvccpb.KeyValue) error {
+	return guard{of: clientv3.CreateRevision, is: ">", to: 0, key: key, explain: func(kv *mvccpb.KeyValue) error {
 		if kv != nil {
 			return nil
 		}
@@ -81,7 +105,7 @@ func present(key string, missing error) guard {
 
 // unchanged is the guard that a key has the revision that was seen (0: absent).
 func unchanged(key string, seen int64) guard {
-	return guard{cmp: clientv3.Compare(clientv3.ModRevision(key), "=", seen), key: key, explain: func(kv *mvccpb.KeyValue) error {
+	return guard{of: clientv3.ModRevision, is: "=", to: seen, key: key, explain: func(kv *mvccpb.KeyValue) error {
 		if kv.GetModRevision() == seen {
 			return nil
 		}
@@ -135,27 +159,13 @@ func (s *Store) try(ctx context.Context, ch change, meta *metaRecord) (rev int64
 	if err != nil {
 		return 0, 0, err
 	}
-	cmps, reads := []clientv3.Cmp{metaCmp}, []clientv3.Op{clientv3.OpGet(s.keys.meta(), clientv3.WithKeysOnly())}
-	for _, g := range ch.guards {
-		read := clientv3.OpGet(g.key)
-		if g.prefix {
-			read = clientv3.OpGet(g.key, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
-		}
-		if g.end != "" {
-			read = clientv3.OpGet(g.key, clientv3.WithRange(g.end), clientv3.WithLimit(1))
-		}
-		cmps, reads = append(cmps, g.cmp), append(reads, read)
-	}
-	if ch.key != "" {
-		reads = append(reads, clientv3.OpGet(ch.key))
-	}
 	waiter, err := s.waiterOps(ctx, ch.options, ch.nodes)
 	if err != nil {
 		return 0, 0, err
 	}
 	ops, depth := ch.nest(append(waiter, ch.ops...))
 	ops = append(ops, metaOps...)
-	if n := max(len(ops), len(cmps), len(reads)) + depth; n > maxOps {
+	if n := max(len(ops), len(ch.guards)+2) + depth; n > maxOps {
 		return 0, 0, fmt.Errorf("%s: %d operations are more than a transaction can have", ch.what, n)
 	}
 	var resp *clientv3.TxnResponse
@@ -166,7 +176,7 @@ func (s *Store) try(ctx context.Context, ch change, meta *metaRecord) (rev int64
 		if ch.hopeful && !maybeDone {
 			txn = txn.If(append(runs(ch.guards), metaCmp)...).Then(ops...)
 		} else {
-			txn = txn.If(cmps...).Then(ops...).Else(reads...)
+			txn = txn.If(append(ch.cmps(), metaCmp)...).Then(ops...).Else(ch.reads(s.keys.meta())...)
 		}
 		resp, err = txn.Commit()
 		return err
@@ -193,7 +203,7 @@ func runs(guards []guard) []clientv3.Cmp {
 		if g.number {
 			numbers = append(numbers, g.key)
 		} else {
-			out = append(out, g.cmp)
+			out = append(out, g.cmp())
 		}
 	}
 	slices.Sort(numbers)
@@ -230,6 +240,27 @@ func (s *Store) rememberMeta(meta *metaRecord, written []clientv3.Op) {
 	if s.meta == meta {
 		s.meta = nil
 	}
+}
+
+func (ch *change) cmps() []clientv3.Cmp {
+	out := make([]clientv3.Cmp, 0, len(ch.guards)+1)
+	for i := range ch.guards {
+		out = append(out, ch.guards[i].cmp())
+	}
+	return out
+}
+
+// reads are what failed needs: the record of the schema version, what each guard explains, and what done recognises.
+func (ch *change) reads(meta string) []clientv3.Op {
+	out := make([]clientv3.Op, 0, len(ch.guards)+2)
+	out = append(out, clientv3.OpGet(meta, clientv3.WithKeysOnly()))
+	for i := range ch.guards {
+		out = append(out, ch.guards[i].read())
+	}
+	if ch.key != "" {
+		out = append(out, clientv3.OpGet(ch.key))
+	}
+	return out
 }
 
 // nest is the operations of the change; its choices become transactions within each other's else branch. etcd adds up
