@@ -349,7 +349,10 @@ func (f *fleet) network(t *testing.T) {
 	add := func(objects ...model.Object) {
 		a, err := b.Prepare(t.Context(), objects)
 		if err == nil {
-			_, _, err = a.Commit(t.Context())
+			err = a.Send(t.Context())
+		}
+		if err == nil {
+			_, _, err = a.Result()
 		}
 		if err != nil {
 			t.Fatal(err)

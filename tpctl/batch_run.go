@@ -167,7 +167,8 @@ func (r *batchRun) line(ctx context.Context, p *lineParser, l inputLine) error {
 		weight += store.Weight(o)
 	}
 	if r.next != nil && (single || r.next.single || r.next.weight+weight+len(r.next.needs)+len(needs) > store.MaxWeight || meets(r.next.makes, makes) ||
-		meets(r.next.needs, makes)) { // what comes later must not help a line before it
+		meets(r.next.needs, makes) || // what comes later must not help a line before it
+		slices.ContainsFunc(act.adds, isParent) && r.awaits(r.next)) { // nor what others need be sent late with what has to wait
 		if err := r.flush(ctx); err != nil {
 			return err
 		}
@@ -216,6 +217,17 @@ func dependencies(o model.Object, needs, makes map[string]bool) (single bool) {
 	return single
 }
 
+// awaits tells whether a group needs something that is under way.
+func (r *batchRun) awaits(g *group) bool {
+	return slices.ContainsFunc(r.flying, func(f *group) bool { return !f.arrived && meets(f.makes, g.needs) })
+}
+
+// isParent tells whether others may belong to an object.
+func isParent(o model.Object) bool {
+	k := o.Ref().Kind
+	return k == model.KindSwitch || k == model.KindRouter
+}
+
 // meets tells whether two sets have something in common.
 func meets(a, b map[string]bool) bool {
 	if len(a) > len(b) {
@@ -237,7 +249,9 @@ func (r *batchRun) flush(ctx context.Context) error {
 	}
 	r.next = nil
 	for len(r.flying) >= batchWindow || slices.ContainsFunc(r.flying, func(f *group) bool {
-		return !f.arrived && (meets(f.makes, g.makes) || meets(f.makes, g.needs) || meets(f.needs, g.makes))
+		// What is sent together need not wait for what it needs, unless it is to fail by itself: see store.Bulk.
+		behind := !f.single && !g.single && !r.keepGoing
+		return !f.arrived && (meets(f.makes, g.makes) || !behind && meets(f.makes, g.needs) || meets(f.needs, g.makes))
 	}) {
 		if err := r.settle(ctx, <-r.results); err != nil {
 			g.err = errors.New("not sent")
@@ -253,6 +267,9 @@ func (r *batchRun) flush(ctx context.Context) error {
 			objects = append(objects, l.adds...)
 		}
 		g.begun, g.err = r.bulk.Prepare(own, objects)
+		if g.err == nil {
+			g.err = g.begun.Send(own, g.opts...)
+		}
 	}
 	go func() {
 		r.attempt(own, g)
@@ -269,7 +286,7 @@ func (r *batchRun) attempt(ctx context.Context, g *group) {
 		c, g.err = g.lines[0].do(ctx, r.st, g.opts...)
 		g.rev, g.made = c.revision, g.lines[0].adds
 	case g.err == nil:
-		g.made, g.rev, g.err = g.begun.Commit(ctx, g.opts...)
+		g.made, g.rev, g.err = g.begun.Result()
 	}
 }
 

@@ -36,8 +36,12 @@ func randomLines(r *rand.Rand, n int) []string {
 	for len(lines) < n {
 		var line string
 		switch k := r.IntN(100); {
+		case k < 2:
+			line = "ls add " + pick("s", 6)
+		case k < 3:
+			line = fmt.Sprintf("ls add %s --mac-prefix 02:0%d", pick("s", 6), r.IntN(3))
 		case k < 4:
-			line = "ls add " + pick("s", 4)
+			line = fmt.Sprintf("ls add %s --type vxlan-multicast", pick("s", 6))
 		case k < 6:
 			line = fmt.Sprintf("ls add %s --vni %d", pick("s", 4), 1+r.IntN(4))
 		case k < 7:
@@ -47,11 +51,18 @@ func randomLines(r *rand.Rand, n int) []string {
 		case k < 13:
 			line = fmt.Sprintf("lrp add %s %s 10.9.%d.1/24", pick("r", 2), pick("rp", 6), r.IntN(8))
 		case k < 15:
-			line = fmt.Sprintf("lr link %s %s 10.%d.0.254/24", pick("r", 2), pick("s", 4), r.IntN(4))
+			line = fmt.Sprintf("lr link %s %s 10.%d.0.254/24", pick("r", 2), pick("s", 6), r.IntN(4))
 		case k < 20:
 			line = fmt.Sprintf("lsp del %s %s", pick("s", 4), pick("p", 300))
 		case k < 25:
 			line = fmt.Sprintf("lsp add s1 %s", pick("p", 300))
+		case k < 45: // a switch with its ports
+			s := pick("s", 6)
+			lines = append(lines, fmt.Sprintf("ls add %s --mac-prefix 02:0%d", s, r.IntN(3)))
+			for range 30 {
+				lines = append(lines, fmt.Sprintf("lsp add %s %s 10.2.%d.%d", s, pick("q", 3000), r.IntN(200), 1+r.IntN(200)))
+			}
+			line = fmt.Sprintf("lr link %s %s 10.%d.0.254/24", pick("r", 2), s, r.IntN(4))
 		default:
 			line = fmt.Sprintf("lsp add %s %s 10.%d.0.%d", pick("s", 2), pick("p", 300), r.IntN(2), 1+r.IntN(200))
 		}
@@ -107,8 +118,8 @@ func content(t *testing.T, endpoints, prefix string, numbers bool) []string {
 func TestABatchIsItsLinesOneAfterTheOther(t *testing.T) {
 	etcd := startStore(t)
 	endpoints := strings.Join(etcd.Endpoints(), ",")
-	for seed := range uint64(2) {
-		lines := randomLines(rand.New(rand.NewPCG(seed, 1)), 120)
+	for seed := range uint64(3) {
+		lines := randomLines(rand.New(rand.NewPCG(seed, 1)), 300)
 		single, whole := fmt.Sprintf("/one%d", seed), fmt.Sprintf("/all%d", seed)
 		var failed []string // "line 7: p1 exists"
 		for i, line := range lines {

@@ -110,7 +110,7 @@ func (s *Store) AddSwitchPort(ctx context.Context, o *model.LogicalSwitchPort, o
 		base.Type = model.PortVIF
 	}
 	opt := collect(opts)
-	if err := s.admits(ctx, &base); err != nil {
+	if err := admits(ctx, s.switchIfThere, &base); err != nil {
 		return nil, 0, err
 	}
 	if err := s.chooseFor(ctx, &base, &opt); err != nil {
@@ -234,9 +234,9 @@ func (s *Store) portGuards(o model.Object, withKey bool) []guard {
 	return out
 }
 
-// admits refuses ports of types that their switch, which is in the store or among the objects, cannot have. A switch that is missing
+// admits refuses ports of types that their switch, which find finds or is among the objects, cannot have. A switch that is missing
 // is for guards to say; its type never changes. Errors: ErrInvalid.
-func (s *Store) admits(ctx context.Context, objects ...model.Object) error {
+func admits(ctx context.Context, find switchOf, objects ...model.Object) error {
 	given := map[string]*model.LogicalSwitch{}
 	for _, o := range objects {
 		if ls, ok := o.(*model.LogicalSwitch); ok {
@@ -250,14 +250,14 @@ func (s *Store) admits(ctx context.Context, objects ...model.Object) error {
 		}
 		ls := given[p.Switch]
 		if ls == nil {
-			found, _, err := s.switchAt(ctx, p.Switch)
-			if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
-				continue
-			}
+			found, err := find(ctx, p.Switch)
 			if err != nil {
 				return err
 			}
 			ls = found
+		}
+		if ls == nil {
+			continue
 		}
 		if err := ls.Admits(p); err != nil {
 			return refuse(ErrInvalid, "%s", err)
@@ -308,7 +308,7 @@ func (s *Store) claimGuard(claim string) guard {
 func (s *Store) Link(ctx context.Context, router, ls string, nets []netip.Prefix, opts ...Option) (*model.LogicalRouterPort, *model.LogicalSwitchPort, int64, error) {
 	newRP, newSP := model.NewLink(router, ls, slices.Clone(nets))
 	rp, sp := *newRP, *newSP
-	if err := s.admits(ctx, &sp); err != nil {
+	if err := admits(ctx, s.switchIfThere, &sp); err != nil {
 		return nil, nil, 0, err
 	}
 	rp.Key, sp.Key = 1, 1

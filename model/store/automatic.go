@@ -26,7 +26,7 @@ func FromSubnets(f Families) Option { return func(o *options) { o.families = &f 
 // MAC begins with.
 func (s *Store) chooseFor(ctx context.Context, p *model.LogicalSwitchPort, opt *options) error {
 	automatic := p.Type == model.PortVIF && len(opt.pools) == 0 && (len(p.IPs) == 0 || opt.families != nil)
-	if !automatic && (!p.MAC.IsZero() || p.Type == model.PortPatch) {
+	if !automatic && (!p.MAC.IsZero() || p.Type != model.PortVIF) {
 		return nil
 	}
 	ls, _, err := s.switchAt(ctx, p.Switch)

@@ -31,7 +31,7 @@ func (s *Store) AddNAT(ctx context.Context, o *model.NATRule, opts ...Option) (i
 // chosen. It returns what was stored and the revision. About forty objects fit.
 // Errors: ErrInvalid, ErrNotFound (what one refers to), ErrExists, ErrConflict, ErrExhausted.
 func (s *Store) AddAll(ctx context.Context, objects []model.Object, opts ...Option) ([]model.Object, int64, error) {
-	b := batch{store: s, refs: map[model.Ref]bool{}, free: s.free, macPrefix: s.macPrefixOf}
+	b := batch{store: s, refs: map[model.Ref]bool{}, free: s.free, switchOf: s.switchIfThere}
 	for _, o := range objects {
 		if b.refs[o.Ref()] {
 			return nil, 0, refuse(ErrExists, "%s exists: it is given twice", o.Ref().Name)
@@ -42,7 +42,7 @@ func (s *Store) AddAll(ctx context.Context, objects []model.Object, opts ...Opti
 	if n := len(objects) - 1; n > 0 {
 		what += fmt.Sprintf(" and %d more", n)
 	}
-	if err := s.admits(ctx, objects...); err != nil {
+	if err := admits(ctx, b.switchOf, objects...); err != nil {
 		return nil, 0, err
 	}
 	for range attempts {
@@ -82,9 +82,8 @@ type batch struct {
 	macAttempt int
 	derived    bool // MACs were derived, so other ones may be taken
 	// free finds up to n numbers, at least one, the lowest first.
-	free func(ctx context.Context, space numbers, n int) ([]uint32, error)
-	// macPrefix is what MACs of a switch begin with.
-	macPrefix func(ctx context.Context, ls string) (model.MACPrefix, error)
+	free     func(ctx context.Context, space numbers, n int) ([]uint32, error)
+	switchOf switchOf
 }
 
 // fill copies the objects and gives them numbers and MACs. chosen are the claims on the numbers.
@@ -152,38 +151,44 @@ func (b *batch) macPrefixes(ctx context.Context, made []model.Object) (map[strin
 	}
 	for _, o := range made {
 		p, ok := o.(*model.LogicalSwitchPort)
-		if !ok || !p.MAC.IsZero() || p.Type == model.PortPatch {
+		if !ok || !p.MAC.IsZero() || p.Type == model.PortPatch || p.Type == model.PortRouter { // prefixes are for workloads
 			continue
 		}
 		if _, known := out[p.Switch]; known {
 			continue
 		}
-		prefix, err := b.macPrefix(ctx, p.Switch)
+		ls, err := b.switchOf(ctx, p.Switch)
 		if err != nil {
 			return nil, err
 		}
-		out[p.Switch] = prefix
+		if out[p.Switch] = ""; ls != nil {
+			out[p.Switch] = ls.MACPrefix
+		}
 	}
 	return out, nil
 }
 
-// macPrefixOf is what the MACs of a switch begin with.
-func (s *Store) macPrefixOf(ctx context.Context, ls string) (model.MACPrefix, error) {
+// switchOf finds a switch; nil: there is none, or none that can be read.
+type switchOf func(ctx context.Context, ls string) (*model.LogicalSwitch, error)
+
+// switchIfThere is the switchOf the store.
+func (s *Store) switchIfThere(ctx context.Context, ls string) (*model.LogicalSwitch, error) {
 	o, _, err := s.switchAt(ctx, ls)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
-		return "", nil
+		return nil, nil
 	}
-	if err != nil {
-		return "", err
-	}
-	return o.MACPrefix, nil
+	return o, err
 }
 
 // derive gives ports without a MAC one; the router's port of a link gets that of the switch's.
 func (b *batch) derive(made []model.Object, peers map[string]*model.LogicalSwitchPort, prefixes map[string]model.MACPrefix) {
 	for _, o := range made {
 		if p, ok := o.(*model.LogicalSwitchPort); ok && p.MAC.IsZero() && p.Type != model.PortPatch {
-			p.MAC, b.derived = prefixes[p.Switch].PortMAC(p.Switch, p.Name, p.IPs, b.macAttempt), true
+			prefix := prefixes[p.Switch]
+			if p.Type == model.PortRouter {
+				prefix = ""
+			}
+			p.MAC, b.derived = prefix.PortMAC(p.Switch, p.Name, p.IPs, b.macAttempt), true
 		}
 	}
 	for _, o := range made {

@@ -13,8 +13,12 @@ import (
 	"tuplenet/model"
 )
 
-// Bulk adds many objects in transactions of which several are under way at the same time. It hands out numbers (VNIs, port
-// keys) that it has looked up in advance, so that those transactions do not race each other for the lowest free one.
+// Bulk adds many objects in transactions that go to etcd several at a time. It hands out numbers (VNIs, port keys) that it has looked up
+// in advance, so that those transactions do not race each other for the lowest free one.
+//
+// An addition may need what one that was sent before it makes, without waiting for that. If that one fails, what came of those behind it
+// is to be taken back: they may have been given numbers and MACs of something that is not as it was expected.
+//
 // Safe for use by several goroutines.
 type Bulk struct {
 	store   *Store
@@ -22,8 +26,8 @@ type Bulk struct {
 
 	mu     sync.Mutex
 	spaces map[string]*reserve // by numbers.what
-	// macPrefixes of the switches that were looked up, by name.
-	macPrefixes map[string]model.MACPrefix
+	// switches that were looked up or are about to be made, by name; nil: there is none.
+	switches map[string]*model.LogicalSwitch
 }
 
 // reserve is what is known of a space of numbers.
@@ -37,7 +41,7 @@ const reserveSize = 256
 
 // Bulk begins a bulk addition.
 func (s *Store) Bulk() *Bulk {
-	return &Bulk{store: s, carrier: &carrier{store: s}, spaces: map[string]*reserve{}, macPrefixes: map[string]model.MACPrefix{}}
+	return &Bulk{store: s, carrier: &carrier{store: s}, spaces: map[string]*reserve{}, switches: map[string]*model.LogicalSwitch{}}
 }
 
 // Forget drops the numbers that were looked up in advance: call it after something else allocated numbers.
@@ -45,24 +49,24 @@ func (b *Bulk) Forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.spaces)
-	clear(b.macPrefixes)
+	clear(b.switches)
 }
 
-// macPrefix is what MACs of a switch begin with; each switch is looked up once.
-func (b *Bulk) macPrefix(ctx context.Context, ls string) (model.MACPrefix, error) {
+// switchOf looks up each switch once.
+func (b *Bulk) switchOf(ctx context.Context, ls string) (*model.LogicalSwitch, error) {
 	b.mu.Lock()
-	p, known := b.macPrefixes[ls]
+	o, known := b.switches[ls]
 	b.mu.Unlock()
 	if known {
-		return p, nil
+		return o, nil
 	}
-	p, err := b.store.macPrefixOf(ctx, ls)
+	o, err := b.store.switchIfThere(ctx, ls)
 	if err == nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.macPrefixes[ls] = p
+		b.switches[ls] = o
 	}
-	return p, err
+	return o, err
 }
 
 // Weight is how much of a transaction an object takes, beside one for each thing that it belongs to or refers to; a
@@ -89,6 +93,8 @@ type Addition struct {
 	made    []model.Object
 	chosen  map[string]bool
 	taken   []taken
+	opts    []Option
+	sent    *rider
 }
 
 // taken is a number that was handed out.
@@ -99,7 +105,7 @@ type taken struct {
 
 // Prepare does for new objects what AddAll does before its transaction. Numbers are handed out in the order of the calls.
 func (b *Bulk) Prepare(ctx context.Context, objects []model.Object) (*Addition, error) {
-	a := &Addition{bulk: b, objects: objects, batch: batch{store: b.store, refs: map[model.Ref]bool{}, macPrefix: b.macPrefix}}
+	a := &Addition{bulk: b, objects: objects, batch: batch{store: b.store, refs: map[model.Ref]bool{}, switchOf: b.switchOf}}
 	a.batch.free = func(ctx context.Context, space numbers, n int) ([]uint32, error) {
 		found, err := b.take(ctx, space, n)
 		for _, number := range found {
@@ -114,7 +120,10 @@ func (b *Bulk) Prepare(ctx context.Context, objects []model.Object) (*Addition, 
 		a.batch.refs[o.Ref()] = true
 	}
 	b.expect(objects)
-	var err error
+	err := admits(ctx, b.switchOf, objects...)
+	if err != nil {
+		return nil, err
+	}
 	if a.made, a.chosen, err = a.batch.fill(ctx, objects); err != nil {
 		b.giveBack(a.taken)
 		return nil, err
@@ -122,26 +131,30 @@ func (b *Bulk) Prepare(ctx context.Context, objects []model.Object) (*Addition, 
 	return a, nil
 }
 
-// Commit stores the objects, all or none, and returns them and the revision. Errors as of AddAll.
-func (a *Addition) Commit(ctx context.Context, opts ...Option) ([]model.Object, int64, error) {
-	rev, err := a.commit(ctx, opts)
+// Send begins to store the objects, all or none, behind what was sent before. Nothing calls it off.
+func (a *Addition) Send(ctx context.Context, opts ...Option) error {
+	ch, err := a.change(opts)
+	if err != nil {
+		a.bulk.giveBack(a.taken)
+		return err
+	}
+	a.opts = opts
+	a.sent = a.bulk.carrier.send(context.WithoutCancel(ctx), ch)
+	return nil
+}
+
+// Result waits until the objects that were sent are stored, and returns them and the revision. Errors as of AddAll.
+func (a *Addition) Result() ([]model.Object, int64, error) {
+	rev, err := a.sent.wait()
 	switch {
 	case err == nil:
 		return a.made, rev, nil
 	case errors.Is(err, errRaced), errors.Is(err, errMAC) && a.batch.derived:
 		a.bulk.Forget() // somebody else allocates, too
-		return a.bulk.store.AddAll(ctx, a.objects, opts...)
+		return a.bulk.store.AddAll(a.sent.ctx, a.objects, a.opts...)
 	}
 	a.bulk.giveBack(a.taken)
 	return nil, 0, err
-}
-
-func (a *Addition) commit(ctx context.Context, opts []Option) (int64, error) {
-	ch, err := a.change(opts)
-	if err != nil {
-		return 0, err
-	}
-	return a.bulk.carrier.commit(ctx, ch)
 }
 
 func (a *Addition) change(opts []Option) (change, error) {
@@ -151,19 +164,28 @@ func (a *Addition) change(opts []Option) (change, error) {
 		return change{}, err
 	}
 	guards, err := a.batch.guards(a.made, a.chosen)
+	var makes []string
+	for _, o := range a.made {
+		if ref := o.Ref(); ref.Kind != model.KindSwitchPort {
+			makes = append(makes, s.keys.object(ref))
+		}
+	}
 	return change{
-		hopeful: true, what: fmt.Sprintf("add %d objects", len(a.made)), guards: guards, ops: ops, options: collect(opts), key: s.keys.object(a.made[0].Ref()),
+		makes: makes, hopeful: true, what: fmt.Sprintf("add %d objects", len(a.made)), guards: guards, ops: ops, options: collect(opts), key: s.keys.object(a.made[0].Ref()),
 		done: func(kv *mvccpb.KeyValue) (int, bool) { return 0, bytes.Equal(value, kv.GetValue()) },
 	}, err
 }
 
-// expect notes that the port keys of switches and routers that are about to be made are all free: nobody has to look.
+// expect notes switches that are about to be made, and that the port keys of new switches and routers are all free: nobody has to look.
 func (b *Bulk) expect(objects []model.Object) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, o := range objects {
 		if k := o.Ref().Kind; k != model.KindSwitch && k != model.KindRouter {
 			continue
+		}
+		if ls, ok := o.(*model.LogicalSwitch); ok {
+			b.switches[ls.Name] = ls
 		}
 		space := portKeys(o.Ref())
 		r := &reserve{next: space.first + reserveSize}

@@ -20,6 +20,15 @@ func portsFrom(first netip.Addr, n int) (out []model.Object) {
 	return out
 }
 
+// carried sends an addition and waits for it.
+func carried(t *testing.T, a *Addition) ([]model.Object, int64, error) {
+	t.Helper()
+	if err := a.Send(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return a.Result()
+}
+
 func TestRunsHoldForEachNumberInThemAndForNoOther(t *testing.T) {
 	s := newStore(t)
 	key := func(k model.PortKey) string {
@@ -59,7 +68,7 @@ func TestABulkAdditionSaysWhichOfManyAddressesIsTaken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err = a.Commit(t.Context()); !errors.Is(err, ErrConflict) || err.Error() != want {
+		if _, _, err = carried(t, a); !errors.Is(err, ErrConflict) || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 		if got := keysOf(t, s); !slices.Equal(got, before) {
@@ -76,7 +85,7 @@ func TestABulkAdditionTakesOtherKeysThanThoseThatWereTakenMeanwhile(t *testing.T
 		t.Fatal(err)
 	}
 	mustPort(t, s.another(t), "LS-A", "faster")
-	made, _, err := a.Commit(t.Context())
+	made, _, err := carried(t, a)
 	if err != nil {
 		t.Fatal(err)
 	}

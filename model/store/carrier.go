@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"go.etcd.io/etcd/client/v3"
@@ -12,19 +13,18 @@ import (
 // carrier sends changes that are made at the same time in one transaction, each as a transaction of its own within that one: it holds or
 // does not, whatever becomes of the others. etcd logs, syncs and announces them once, which is most of what a small transaction costs.
 //
-// Nobody waits for company: a change is sent at once while fewer than carriers requests are under way, and what comes meanwhile goes
-// together with the next one. Changes that are made at the same time must not write the same keys; those that do are sent one by one.
-// Safe for use by several goroutines.
+// Nobody waits for company: a change is sent at once if nothing is under way, and what comes meanwhile goes together when that has come
+// back. What needs something that an earlier one makes goes behind it, so nobody has to wait for that. Changes that are made at the same
+// time must not write the same keys; those that do are sent one by one. Safe for use by several goroutines.
 type carrier struct {
 	store *Store
 
 	mu      sync.Mutex
 	waiting []*rider
-	sending int // goroutines that send
+	sending bool // a goroutine does
 }
 
 const (
-	carriers = 2
 	// maxRiders is how many changes go together; each is an operation of the outer transaction, and etcd adds that to those of the inner one.
 	maxRiders = 24
 	// maxCarried bounds their size, bytes of keys and values that are written; etcd refuses requests of 1.5 MB.
@@ -37,31 +37,28 @@ type rider struct {
 	change change
 	size   int
 
-	sent chan struct{} // closed: what follows is set
+	done chan struct{} // closed: what follows is set
 	rev  int64
 	err  error
-	// alone: it has to be tried by itself. lost: and may have been carried out.
-	alone, lost bool
 }
 
-// commit carries out a change that makes no choices. What was sent is seen through, even if ctx ends. Errors: as of Store.commit.
-func (c *carrier) commit(ctx context.Context, ch change) (int64, error) {
-	if ch.options.waiter == "" {
-		r := &rider{ctx: context.WithoutCancel(ctx), change: ch, size: sizeOf(ch.ops), sent: make(chan struct{})}
-		c.mu.Lock()
-		c.waiting = append(c.waiting, r)
-		if c.sending < carriers {
-			c.sending++
-			go c.send()
-		}
-		c.mu.Unlock()
-		if <-r.sent; !r.alone {
-			return r.rev, r.err
-		}
-		ch.hopeful, ch.lost = false, r.lost // it failed once
+// send sends a change that makes no choices, behind those that were sent before.
+func (c *carrier) send(ctx context.Context, ch change) *rider {
+	r := &rider{ctx: ctx, change: ch, size: sizeOf(ch.ops), done: make(chan struct{})}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = append(c.waiting, r)
+	if !c.sending {
+		c.sending = true
+		go c.run()
 	}
-	rev, _, err := c.store.commit(ctx, ch)
-	return rev, err
+	return r
+}
+
+// wait waits until the change is carried out. Errors: as of Store.commit.
+func (r *rider) wait() (int64, error) {
+	<-r.done
+	return r.rev, r.err
 }
 
 func sizeOf(ops []clientv3.Op) (n int) {
@@ -71,21 +68,21 @@ func sizeOf(ops []clientv3.Op) (n int) {
 	return n
 }
 
-// send sends what waits until nothing does.
-func (c *carrier) send() {
+// run sends what waits until nothing does.
+func (c *carrier) run() {
 	for {
 		riders := c.next()
 		switch len(riders) {
 		case 0:
 			return
-		case 1:
+		case 1: // or one with the request of a waiter
 			r := riders[0]
 			r.rev, _, r.err = c.store.commit(r.ctx, r.change)
 		default:
 			c.carry(riders)
 		}
 		for _, r := range riders {
-			close(r.sent)
+			close(r.done)
 		}
 	}
 }
@@ -94,21 +91,24 @@ func (c *carrier) send() {
 func (c *carrier) next() []*rider {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, size := 0, 0
-	for n < min(len(c.waiting), maxRiders) && (n == 0 || size+c.waiting[n].size <= maxCarried) {
-		size += c.waiting[n].size
-		n++
+	var riders, left []*rider
+	size, made := 0, map[string]bool{} // by those before
+	for _, r := range c.waiting {
+		fits := len(riders) == 0 || len(riders) < maxRiders && size+r.size <= maxCarried && r.change.options.waiter == "" && riders[0].change.options.waiter == ""
+		if fits && !slices.ContainsFunc(r.change.guards, func(g guard) bool { return made[g.key] }) {
+			riders, size = append(riders, r), size+r.size
+		} else {
+			left = append(left, r)
+		}
+		for _, key := range r.change.makes {
+			made[key] = true
+		}
 	}
-	if n == 0 {
-		c.sending--
-		return nil
-	}
-	riders := c.waiting[:n:n]
-	c.waiting = c.waiting[n:]
+	c.waiting, c.sending = left, len(riders) > 0
 	return riders
 }
 
-// carry sends several changes in one transaction. Whatever keeps one from being carried out, it is for the change alone to find out what.
+// carry sends several changes in one transaction. What was not carried out is tried by itself, which finds out why.
 func (c *carrier) carry(riders []*rider) {
 	s, ctx := c.store, riders[0].ctx
 	lost, err := false, errors.New("the schema version is to be written first")
@@ -133,7 +133,8 @@ func (c *carrier) carry(riders []*rider) {
 		case errors.Is(err, ErrUnreachable), errors.Is(err, ErrDenied):
 			r.err = err
 		default:
-			r.alone, r.lost = true, lost
+			r.change.hopeful, r.change.lost = false, lost
+			r.rev, _, r.err = s.commit(r.ctx, r.change)
 		}
 	}
 }

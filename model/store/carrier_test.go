@@ -37,7 +37,9 @@ func commitAll(t *testing.T, all []*Addition) (revs []int64, errs []error) {
 	revs, errs = make([]int64, len(all)), make([]error, len(all))
 	var under sync.WaitGroup
 	for i, a := range all {
-		under.Go(func() { _, revs[i], errs[i] = a.Commit(t.Context()) })
+		if errs[i] = a.Send(t.Context()); errs[i] == nil {
+			under.Go(func() { _, revs[i], errs[i] = a.Result() })
+		}
 	}
 	under.Wait()
 	return revs, errs
@@ -71,13 +73,67 @@ func TestWhatIsAddedAtTheSameTimeIsSentTogether(t *testing.T) {
 			t.Errorf("addition %d says that it was stored at revision %d, and was at %d", i, rev, got)
 		}
 	}
-	// Two are sent alone, before others came; the rest has company.
+	// The first is sent alone, before others came; the rest has company.
 	slices.Sort(revs)
 	if sent := len(slices.Compact(revs)); sent > n/2 {
 		t.Errorf("%d additions that were made at once took %d transactions", n, sent)
 	}
 	if found, err := s.Misclaims(t.Context()); err != nil || len(found) > 0 {
 		t.Errorf("claims and objects disagree: %+v, %v", found, err)
+	}
+}
+
+func TestWhatIsSentMayNeedWhatWasSentBefore(t *testing.T) {
+	s := newStore(t)
+	b := s.Bulk()
+	var all []*Addition
+	prepare := func(objects ...model.Object) {
+		t.Helper()
+		a, err := b.Prepare(t.Context(), objects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, a)
+	}
+	prepare(&model.LogicalRouter{Name: "lr"})
+	const switches = 30
+	for i := range switches {
+		ls := fmt.Sprintf("LS-%d", i)
+		prepare(&model.LogicalSwitch{Name: ls, MACPrefix: "02:42"})
+		rp, sp := model.NewLink("lr", ls, []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, byte(i), 1}), 24)})
+		prepare(rp, sp)
+		prepare(&model.LogicalSwitchPort{Switch: ls, Name: ls + "-p", Type: model.PortVIF, IPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 1, byte(i), 2})}})
+	}
+	revs, errs := commitAll(t, all)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	for i := range switches {
+		if ls, link, p := revs[3*i+1], revs[3*i+2], revs[3*i+3]; link <= ls || p <= ls || link <= revs[0] {
+			t.Errorf("switch %d was stored at revision %d, its link at %d, its port at %d, the router at %d", i, ls, link, p, revs[0])
+		}
+		if p := all[3*i+3].made[0].(*model.LogicalSwitchPort); !strings.HasPrefix(p.MAC.String(), "02:42:") {
+			t.Errorf("%s has MAC %s", p.Name, p.MAC)
+		}
+	}
+	slices.Sort(revs)
+	if sent := len(slices.Compact(revs)); sent > len(all)/3 {
+		t.Errorf("%d additions took %d transactions", len(all), sent)
+	}
+	if found, err := s.Misclaims(t.Context()); err != nil || len(found) > 0 {
+		t.Errorf("claims and objects disagree: %+v, %v", found, err)
+	}
+}
+
+func TestABulkAdditionRefusesWhatASwitchCannotHave(t *testing.T) {
+	s := newStore(t)
+	mustRouter(t, s, "lr")
+	if _, _, err := s.AddSwitch(t.Context(), &model.LogicalSwitch{Name: "mc", Type: model.SwitchMulticast}); err != nil {
+		t.Fatal(err)
+	}
+	rp, sp := model.NewLink("lr", "mc", []netip.Prefix{netip.MustParsePrefix("10.1.0.1/24")})
+	if _, err := s.Bulk().Prepare(t.Context(), []model.Object{rp, sp}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "invalid port of type router") {
+		t.Errorf("a link to a multicast network: %v", err)
 	}
 }
 
@@ -140,7 +196,7 @@ func TestAnAdditionWhoseAnswerWasLostIsRecognised(t *testing.T) {
 	s := newStore(t)
 	mustSwitch(t, s, "LS-A")
 	a := additions(t, s.Bulk(), 1, 3)[0]
-	_, first, err := a.Commit(t.Context())
+	_, first, err := carried(t, a)
 	if err != nil {
 		t.Fatal(err)
 	}

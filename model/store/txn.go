@@ -71,6 +71,8 @@ type change struct {
 	// hopeful: it hardly ever fails, so nothing is read in the same step to explain why; if it does fail, it is tried again with that.
 	hopeful bool
 	lost    bool // it may have been carried out before, together with others
+	// makes are the keys that it writes and that guards of other changes may want to be there
+	makes []string
 	// key and done recognise a change that was carried out though its answer was lost: done is given what is at key
 	// and tells which choice it is.
 	key  string

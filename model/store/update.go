@@ -96,7 +96,7 @@ func (s *Store) keepsType(ctx context.Context, step Step) error {
 	if was, ok := step.Old.(*model.LogicalSwitch); ok && isSwitch && was.Type != now.Type {
 		return refuse(ErrInvalid, "invalid type %q: switch %s is of type %s, which stays; delete it first", now.Type, now.Name, was.Type)
 	}
-	return s.admits(ctx, step.New)
+	return admits(ctx, s.switchIfThere, step.New)
 }
 
 // update replaces objects in one transaction, if they are as they were when it was planned and what they newly claim is free.
@@ -212,7 +212,7 @@ func (s *Store) filled(ctx context.Context, step Step) (model.Object, error) {
 	if step.Old != nil {
 		return step.New, nil
 	}
-	b := batch{store: s, refs: map[model.Ref]bool{}, free: s.free, macPrefix: s.macPrefixOf}
+	b := batch{store: s, refs: map[model.Ref]bool{}, free: s.free, switchOf: s.switchIfThere}
 	made, _, err := b.fill(ctx, []model.Object{step.New})
 	if err != nil {
 		return nil, err
