@@ -88,9 +88,7 @@ func (c *checking) place(o model.Object) {
 	case *model.Binding:
 		if lsp := c.port(o.Port); lsp == nil {
 			c.add(finding{Severity: isWarning, Object: o.Ref().String(), Text: fmt.Sprintf("chassis %s has a port that does not exist", o.Chassis),
-				Fix: "tpctl check --fix", repair: func(ctx context.Context, st *store.Store) error {
-					return st.Unbind(ctx, o.Port, c.snap.Written(o.Ref()))
-				}})
+				Fix: "tpctl check --fix", repair: func(ctx context.Context, st *store.Store) error { return st.Unbind(ctx, o.Port, o.Chassis) }})
 		} else if c.snap.Objects[model.Ref{Kind: model.KindChassis, Name: o.Chassis}] == nil {
 			c.errorf(o.Ref().String(), "start tuplenet on that host, or plug the interface in elsewhere", "it is bound to chassis %s, which does not exist", o.Chassis)
 		}

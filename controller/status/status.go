@@ -23,7 +23,7 @@ import (
 type Store interface {
 	PutChassis(ctx context.Context, c *model.Chassis) (int64, error)
 	Bind(ctx context.Context, port, chassis string, seen int64) (int64, error)
-	Unbind(ctx context.Context, port string, seen int64) error
+	Unbind(ctx context.Context, port, chassis string) error
 	PutPresence(ctx context.Context, chassis string, switches []string) error
 	PutStatus(ctx context.Context, lease *store.Lease, s *model.Status) error
 	Live(ctx context.Context) (map[string]store.Identity, error)
@@ -75,13 +75,12 @@ type Reporter struct {
 
 	// Of the goroutine of Run.
 	registered registration
-	attended   bool                 // Switches were said since the daemon started
-	switches   []string             // as said last
-	written    map[string]Seen      // bindings written and not seen yet
-	claimed    map[string]uint64    // claims already made
-	leaving    map[string]time.Time // since when a port that is bound here has no interface here
-	released   map[string]int64     // revisions of bindings given up and still seen
-	lost       map[string]string    // port → chassis that keeps it though its interface is here, too
+	attended   bool              // Switches were said since the daemon started
+	switches   []string          // as said last
+	written    map[string]Seen   // bindings written and not seen yet
+	claimed    map[string]uint64 // claims already made
+	released   map[string]int64  // revisions of bindings given up and still seen
+	lost       map[string]string // port → chassis that keeps it though its interface is here, too
 	published  model.Status
 	answers    uint64 // of published
 	everOut    bool
@@ -97,7 +96,7 @@ type registration struct {
 // New makes a reporter for a chassis.
 func New(s Store, chassis string, log *slog.Logger) *Reporter {
 	return &Reporter{store: s, chassis: chassis, log: log.With("component", "status"), wake: make(chan struct{}, 1),
-		written: map[string]Seen{}, claimed: map[string]uint64{}, leaving: map[string]time.Time{}, released: map[string]int64{}, lost: map[string]string{}}
+		written: map[string]Seen{}, claimed: map[string]uint64{}, released: map[string]int64{}, lost: map[string]string{}}
 }
 
 // Set replaces what should be true.
@@ -130,10 +129,6 @@ const (
 	recheck  = 30 * time.Second
 )
 
-// unbindAfter is how long a port keeps its binding without its interface. Mostly the port is deleted then, or the interface appears on
-// another host, and either ends the binding without a write of this node's, which every node would have to read.
-const unbindAfter = 200 * time.Millisecond
-
 // Run writes until ctx ends. After a failure it does not write more often than its back-off says, whatever changes.
 func (r *Reporter) Run(ctx context.Context) {
 	pause, failing := retryMin, false
@@ -159,7 +154,7 @@ func (r *Reporter) Run(ctx context.Context) {
 				r.log.Info("reporting to the store again")
 			}
 			pause, failing = retryMin, false
-			timer.Reset(r.next(time.Now()))
+			timer.Reset(recheck)
 		default:
 			if !failing {
 				r.log.Warn("cannot report to the store, trying on", "err", oneLine(err))
@@ -169,15 +164,6 @@ func (r *Reporter) Run(ctx context.Context) {
 			pause = min(2*pause, retryMax)
 		}
 	}
-}
-
-// next is when something may be to be written though nothing changed.
-func (r *Reporter) next(now time.Time) time.Duration {
-	wait := recheck
-	for _, since := range r.leaving {
-		wait = min(wait, since.Add(unbindAfter).Sub(now))
-	}
-	return wait
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
@@ -196,7 +182,6 @@ func (r *Reporter) reconcile(ctx context.Context) error {
 		r.registered, r.attended, r.everOut = registration{}, false, false
 		clear(r.written)
 		clear(r.released)
-		clear(r.leaving)
 	}
 	var errs []error
 	if s.Chassis != nil {
@@ -350,30 +335,20 @@ func (r *Reporter) claim(ctx context.Context, port string, claim uint64, seen Se
 	return nil
 }
 
-// unbind gives up the ports whose interface has been gone for unbindAfter.
+// unbind gives up the ports whose interface is gone.
 func (r *Reporter) unbind(ctx context.Context, s State) []error {
 	var errs []error
-	now := time.Now()
 	for _, port := range slices.Sorted(maps.Keys(s.Bindings)) {
 		seen := s.Bindings[port]
 		if seen.Chassis != r.chassis || s.Present[port] || r.released[port] == seen.Rev {
-			delete(r.leaving, port)
 			continue
 		}
-		if since, ok := r.leaving[port]; !ok {
-			r.leaving[port] = now
-			continue
-		} else if now.Sub(since) < unbindAfter {
-			continue
-		}
-		switch err := r.store.Unbind(ctx, port, seen.Rev); {
-		case errors.Is(err, store.ErrConflict): // another chassis has it already, or it is deleted
-			delete(r.leaving, port)
+		switch err := r.store.Unbind(ctx, port, r.chassis); {
+		case errors.Is(err, store.ErrConflict): // another chassis has it already
 		case err != nil:
 			errs = append(errs, err)
 		default:
 			r.released[port] = seen.Rev
-			delete(r.leaving, port)
 			r.log.Info("port unbound", "port", port)
 		}
 	}
@@ -383,7 +358,6 @@ func (r *Reporter) unbind(ctx context.Context, s State) []error {
 // forget drops what is remembered of ports that have no interface here any more.
 func (r *Reporter) forget(s State) {
 	maps.DeleteFunc(r.written, func(port string, _ Seen) bool { return !s.Present[port] })
-	maps.DeleteFunc(r.leaving, func(port string, _ time.Time) bool { return s.Bindings[port].Chassis != r.chassis })
 	maps.DeleteFunc(r.released, func(port string, rev int64) bool { return s.Bindings[port].Rev != rev })
 	maps.DeleteFunc(r.claimed, func(port string, _ uint64) bool { return !s.Present[port] })
 }

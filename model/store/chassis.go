@@ -100,15 +100,28 @@ func (s *Store) Bind(ctx context.Context, port, chassis string, seen int64) (int
 	return rev, err
 }
 
-// Unbind says that a port is on no chassis any more, if its binding is still the one that was seen (its revision). Errors: ErrConflict if
-// it was changed or deleted meanwhile.
-func (s *Store) Unbind(ctx context.Context, port string, seen int64) error {
-	key := s.keys.object(model.Ref{Kind: model.KindBinding, Name: port})
-	_, _, err := s.commit(ctx, change{what: "unbind port " + port, guards: []guard{unchanged(key, seen)},
-		ops: []clientv3.Op{clientv3.OpDelete(key)},
-		key: key, done: func(kv *mvccpb.KeyValue) (int, bool) { return 0, kv == nil }})
-	if errors.Is(err, errRaced) {
-		return refuse(ErrConflict, "unbind port %s: its binding was changed meanwhile", port)
+// Unbind says that a port is not on a chassis any more. If it is bound to none, nothing is done. Errors: ErrConflict if
+// it is bound to another chassis.
+func (s *Store) Unbind(ctx context.Context, port, chassis string) error {
+	ref := model.Ref{Kind: model.KindBinding, Name: port}
+	for range attempts {
+		o, err := s.load(ctx, ref)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if b, ok := o.object.(*model.Binding); ok && b.Chassis != chassis {
+			return refuse(ErrConflict, "unbind port %s: it is bound to chassis %s", port, b.Chassis)
+		}
+		key := s.keys.object(ref)
+		_, _, err = s.commit(ctx, change{what: "unbind port " + port, guards: []guard{unchanged(key, o.rev)},
+			ops: []clientv3.Op{clientv3.OpDelete(key)},
+			key: key, done: func(kv *mvccpb.KeyValue) (int, bool) { return 0, kv == nil }})
+		if !errors.Is(err, errRaced) {
+			return err
+		}
 	}
-	return err
+	return fmt.Errorf("unbind port %s: its binding was changed %d times meanwhile", port, attempts)
 }
