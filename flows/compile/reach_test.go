@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tuplenet/flows/compile"
+	"tuplenet/flows/memo"
 	"tuplenet/flows/of"
 	"tuplenet/flows/sim"
 	"tuplenet/model"
@@ -188,41 +189,62 @@ func announce(src model.MAC, ip netip.Addr, mac model.MAC) sim.Packet {
 		With(of.NDTarget, of.Addr(ip)).With(of.NDTLL, of.MAC(mac)).With(of.NDOptionsType, of.U(2))
 }
 
-// A port moved, and not every chassis knows: the old chassis hands on what still arrives, once, flagged; two that point
-// at each other drop it. What comes by VXLAN has no flag, so it is not handed on; but it may be handed on by VXLAN.
+// A port moved, and not every chassis knows: the old chassis hands on what still arrives, once, flagged. Of two that point
+// at each other, the second gives it to the interface that the port still has there, or drops it. What comes by VXLAN has no flag, so it
+// goes to that interface, or nowhere; but it may be handed on by VXLAN.
 func TestT20_T25_MovedPortIsHandedOn(t *testing.T) {
-	const arrives, lost = "to moving ttl=64", "drop tunnel-loop"
-	for _, c := range []struct{ underlay, encaps, fate string }{
-		{"192.0.2.1 192.0.2.2 192.0.2.3", "geneve geneve geneve", arrives},
-		{"fd00::1 fd00::2 fd00::3", "geneve geneve geneve", arrives},
-		{"192.0.2.1 192.0.2.2,fd00::2 fd00::3", "geneve geneve geneve", arrives},
-		{"192.0.2.1 192.0.2.2 192.0.2.3", "vxlan vxlan vxlan", lost},
-		{"fd00::1 fd00::2 fd00::3", "geneve vxlan geneve", lost},
-		{"192.0.2.1 192.0.2.2,fd00::2 fd00::3", "vxlan geneve,vxlan vxlan", arrives},
+	const (
+		arrives, lost = "to moving ttl=64", "drop not-here"
+		stays         = "to port 200 of b, which is nobody's ttl=64" // the net knows one interface of each port, the new one
+		noWay         = "drop unbound-destination"
+	)
+	for _, c := range []struct{ underlay, encaps, fate, plugged, early string }{
+		{"192.0.2.1 192.0.2.2 192.0.2.3", "geneve geneve geneve", arrives, arrives, stays},
+		{"fd00::1 fd00::2 fd00::3", "geneve geneve geneve", arrives, arrives, stays},
+		{"192.0.2.1 192.0.2.2,fd00::2 fd00::3", "geneve geneve geneve", arrives, arrives, noWay},
+		{"192.0.2.1 192.0.2.2 192.0.2.3", "vxlan vxlan vxlan", lost, stays, lost},
+		{"fd00::1 fd00::2 fd00::3", "geneve vxlan geneve", lost, stays, stays},
+		{"192.0.2.1 192.0.2.2,fd00::2 fd00::3", "vxlan geneve,vxlan vxlan", arrives, arrives, noWay},
 	} {
 		ips, encaps := strings.Fields(c.underlay), strings.Fields(c.encaps)
 		w := parse(t, `
 switch S 1
 port S far f2:01:00:00:00:01 10.0.0.1
 port S moving f2:01:00:00:00:02 10.0.0.2
+port S stays-at-b f2:01:00:00:00:03 10.0.0.3
+port S stays-at-c f2:01:00:00:00:04 10.0.0.4
 chassis a `+ips[0]+` `+encaps[0]+`
 chassis b `+ips[1]+` `+encaps[1]+`
 chassis c `+ips[2]+` `+encaps[2]+`
 bind far a
-bind moving b`)
-		before := w.see("a")
+bind moving b
+bind stays-at-b b
+bind stays-at-c c`)
+		before, beforeAtC := w.see("a"), w.see("c")
 		w.bind("moving", "c")
-		// b knows where the port went, and still has another port on the switch.
-		w.command([]string{"port", "S", "staying", "f2:01:00:00:00:03", "10.0.0.3"})
-		w.bind("staying", "b")
-		n := w.build(t)
+		n := w.build(t) // b knows where the port went
 		n.load("a", before)
 		hello := ping(model.MAC{0xf2, 1, 0, 0, 0, 1}, netip.MustParseAddr("10.0.0.1"), model.MAC{0xf2, 1, 0, 0, 0, 2}, netip.MustParseAddr("10.0.0.2"))
 		n.expect("ping to a port that moved", "far", hello, c.fate)
 
+		bindingAtB := &model.Binding{Port: "moving", Chassis: "b"}
 		stale := w.see("c")
-		stale[compile.FactKey(model.Ref{Kind: model.KindBinding, Name: "moving"})] = &model.Binding{Port: "moving", Chassis: "b"}
+		stale[compile.FactKey(bindingAtB.Ref())] = bindingAtB
+		n.load("c", stale)
+		n.expect("ping to a port whose interface is where it came to, though two chassis see it with each other", "far", hello, c.fate)
+		delete(stale, memo.Key{Kind: compile.KindInterface, ID: "moving"})
 		n.load("c", stale)
 		n.expect("ping to a port that two chassis see with each other", "far", hello, lost)
+
+		leaving := w.see("b")
+		leaving[memo.Key{Kind: compile.KindInterface, ID: "moving"}] = compile.Interface{OFPort: 200}
+		n.load("b", leaving)
+		n.load("c", w.see("c"))
+		n.expect("ping to a port that moved and is still plugged where it was", "far", hello, c.plugged)
+
+		// As when the switch of c has not corrected yet what it had cached.
+		n.load("a", w.see("a"))
+		n.load("c", beforeAtC)
+		n.expect("ping to a port that came to a chassis that does not know it yet", "far", hello, c.early)
 	}
 }

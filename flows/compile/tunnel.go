@@ -15,7 +15,7 @@ func compileTunnel(r memo.Reader, _ string) Output {
 	any := of.Match{}
 	node := getNode(r)
 	o.add(
-		pipeline.TunnelLoop.Flow(pipeline.Redirected.Is(pipeline.FromTunnel.Is(any, 1), 1)),
+		pipeline.NoFurther.Flow(pipeline.Redirected.Is(pipeline.FromTunnel.Is(any, 1), 1), pipeline.To(pipeline.Deliver)),
 		pipeline.HandOn.Flow(pipeline.Redirected.Is(pipeline.FromTunnel.Is(any, 1), 0), pipeline.Redirected.Load(1),
 			of.Set(of.InPort, of.U(0)), // it leaves through the port that it came from
 			pipeline.To(pipeline.Encap)),

@@ -291,8 +291,8 @@ var (
 
 	Straight = &Rule{ID: 134, Name: "straight", Table: TunnelOut, Priority: 95, Match: fields(of.Reg10, of.Reg4), Next: tables(Encap),
 		Doc: "On a gateway: another one handed the packet over because it does not reach the chassis. Though this one does not either, it sends there: BFD may be wrong, as when the switch of that chassis did not get to run."}
-	TunnelLoop = &Rule{ID: 130, Name: "tunnel-loop", Table: TunnelOut, Priority: 100, Match: fields(of.Reg10), Drop: "already handed on once",
-		Doc: "A packet from a tunnel goes back into one once at most."}
+	NoFurther = &Rule{ID: 130, Name: "no-further", Table: TunnelOut, Priority: 100, Match: fields(of.Reg10), Next: tables(Deliver),
+		Doc: "A packet from a tunnel goes back into one once at most. Then an interface that its port still has here takes it, as on the host that a port is about to leave."}
 	HandOn = &Rule{ID: 131, Name: "hand-on", Table: TunnelOut, Priority: 90, Match: fields(of.Reg10), Next: tables(Encap),
 		Doc: "A packet that arrived here although its port has moved: handed on once, flagged."}
 	CheckSize = &Rule{ID: 132, Name: "check-size", Table: TunnelOut, Priority: 50, Match: fields(of.EthType), Next: tables(TunnelSize),
@@ -315,7 +315,7 @@ var (
 	Output = &Rule{ID: 160, Name: "output", Table: Deliver, Priority: 100, Match: fields(of.Metadata, of.Reg15),
 		Doc: "To the workload's interface, or to the VXLAN device of a multicast network."}
 	NotHere = &Rule{ID: 161, Name: "not-here", Table: Deliver, Drop: "port is not on this chassis",
-		Doc: "The port has just left."}
+		Doc: "The port has just left, or a packet that was handed on already is for a port elsewhere."}
 )
 
 // Rules lists every rule, ordered by table and falling priority.
@@ -344,7 +344,7 @@ var Rules = []*Rule{
 	CheckNext, LeaveRouter, NoPeer,
 	NextExceeded, NextFits, NextUnknown,
 	AskOfPort, AskOfOthers,
-	TunnelLoop, Straight, HandOn, CheckSize, ToEncap,
+	NoFurther, Straight, HandOn, CheckSize, ToEncap,
 	SizeExceeded, SizeFits,
 	Encapsulate, EncapsulateVXLAN, NoTunnel,
 	Output, NotHere,
