@@ -12,13 +12,9 @@ import (
 
 // readHost finds the tunnel endpoints and what they allow. It fails if there are none.
 func (l *loop) readHost() error {
-	addrs, err := l.findEndpoints()
+	addrs, d, err := l.findEndpoints()
 	if err != nil {
 		return err
-	}
-	d, err := host.DeviceHolding(addrs[0])
-	if err != nil {
-		return fmt.Errorf("tunnel endpoint %s: %w", addrs[0], err)
 	}
 	l.addrs, l.mtu = addrs, d.MTU
 	l.device = l.multicastUnderlay(d.Name)
@@ -26,19 +22,23 @@ func (l *loop) readHost() error {
 }
 
 // findEndpoints are the addresses that were given, if the host has them, or those of the first device that has any; the one of
-// IPv4 first.
-func (l *loop) findEndpoints() ([]netip.Addr, error) {
+// IPv4 first. The device is that of the first address.
+func (l *loop) findEndpoints() (addrs []netip.Addr, first host.Device, err error) {
 	if len(l.cfg.IPs) > 0 {
 		addrs, err := l.cfg.addresses()
 		if err != nil {
-			return nil, err
+			return nil, first, err
 		}
-		for _, a := range addrs {
-			if _, err := host.DeviceHolding(a); err != nil {
-				return nil, fmt.Errorf("tunnel endpoint %s: %w", a, err)
+		for i, a := range addrs {
+			d, err := host.DeviceHolding(a)
+			if err != nil {
+				return nil, first, fmt.Errorf("tunnel endpoint %s: %w", a, err)
+			}
+			if i == 0 {
+				first = d
 			}
 		}
-		return addrs, nil
+		return addrs, first, nil
 	}
 	var failed []string
 	for _, name := range l.cfg.Interfaces {
@@ -47,25 +47,28 @@ func (l *loop) findEndpoints() ([]netip.Addr, error) {
 			failed = append(failed, err.Error())
 			continue
 		}
-		return slices.DeleteFunc([]netip.Addr{e.V4, e.V6}, func(a netip.Addr) bool { return !a.IsValid() }), nil
+		return e.Addrs(), e.Device, nil
 	}
-	return nil, errors.New("no tunnel endpoint: " + strings.Join(failed, "; "))
+	return nil, first, errors.New("no tunnel endpoint: " + strings.Join(failed, "; "))
 }
 
-// hostMoved follows a change of the host's addresses. While there is no usable endpoint the old ones stay.
-func (l *loop) hostMoved() {
-	was := slices.Clone(l.addrs)
+// hostMoved follows a change of the host's addresses and devices, and tells whether it was one of the endpoints: others come with each
+// workload. While there is no usable endpoint the old ones stay.
+func (l *loop) hostMoved() bool {
+	was, mtu, device, lost := slices.Clone(l.addrs), l.mtu, l.device, l.lostIP
 	if err := l.readHost(); err != nil {
 		if l.lostIP == "" {
 			l.log.Warn("tunnel endpoint is gone, keeping what was", "err", err)
 		}
 		l.lostIP = fmt.Sprintf("tunnel endpoint is gone: %v", err)
-		return
+		return l.lostIP != lost
 	}
 	l.lostIP = ""
 	if !slices.Equal(was, l.addrs) {
 		l.endpointsChanged(was)
+		return true
 	}
+	return l.mtu != mtu || l.device != device || lost != ""
 }
 
 // endpointsChanged has done again what was done with the endpoints that were, but for what is compiled and reported at each turn.

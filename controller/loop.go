@@ -178,7 +178,9 @@ func (l *loop) turn(ctx context.Context, t *timers) event {
 	case <-l.ovsFacts.ready:
 		l.takeInterfaces(l.ovsFacts.get())
 	case <-l.hostChanged.ready:
-		l.hostMoved()
+		if !l.hostMoved() {
+			return alone
+		}
 	case <-l.connection.ready:
 	case <-l.networks.states.ready:
 		l.wantPorts(l.ovsFacts.get())

@@ -14,7 +14,15 @@ import (
 const flagUp = net.FlagUp
 
 // Endpoint is the pair of addresses that a device offers for tunnels; an invalid Addr means that it has none of the family.
-type Endpoint struct{ V4, V6 netip.Addr }
+type Endpoint struct {
+	Device Device
+	V4, V6 netip.Addr
+}
+
+// Addrs are those that there are, the one of IPv4 first.
+func (e Endpoint) Addrs() []netip.Addr {
+	return slices.DeleteFunc([]netip.Addr{e.V4, e.V6}, func(a netip.Addr) bool { return !a.IsValid() })
+}
 
 // EndpointOf chooses the addresses of a device for tunnels. Only global addresses count: not link-local, loopback,
 // deprecated, tentative or temporary (RFC 8981) ones. Among several of a family the choice depends on the set of
@@ -31,6 +39,7 @@ func EndpointOf(device string) (Endpoint, error) {
 		return Endpoint{}, err
 	}
 	e := choose(list)
+	e.Device = deviceOf(link)
 	if !e.V4.IsValid() && !e.V6.IsValid() {
 		return e, fmt.Errorf("%w on %s: no global address that is neither tentative, deprecated nor temporary", ErrNoAddress, device)
 	}

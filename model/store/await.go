@@ -29,6 +29,17 @@ func (s *Store) waiterOps(ctx context.Context, o options, nodes bool) ([]clientv
 	return []clientv3.Op{op}, err
 }
 
+// pastOps removes requests of earlier waits of the one that writes a request, as many as there is room for.
+func (s *Store) pastOps(waiter string, room int) []clientv3.Op {
+	s.mu.Lock()
+	kept := s.waits[waiter].kept
+	s.mu.Unlock()
+	if kept == nil {
+		return nil
+	}
+	return kept.clear(room)
+}
+
 func (s *Store) waiterOp(ctx context.Context, id string, r request) (clientv3.Op, error) {
 	if err := model.ValidateName(id); err != nil {
 		return clientv3.Op{}, refuse(ErrInvalid, "id of a waiter: %s", err)
@@ -480,7 +491,7 @@ func (s *Store) endWait(id string) {
 	switch {
 	case !ok:
 	case lease.kept != nil:
-		lease.kept.remove(id)
+		lease.kept.done(id)
 	default:
 		s.revoke(lease.id)
 	}

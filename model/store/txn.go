@@ -170,6 +170,7 @@ func (s *Store) try(ctx context.Context, ch change, meta *metaRecord) (rev int64
 	if n := max(len(ops), len(ch.guards)+2) + depth; n > maxOps {
 		return 0, 0, fmt.Errorf("%s: %d operations are more than a transaction can have", ch.what, n)
 	}
+	ops = append(ops, s.pastOps(ch.options.waiter, maxOps-len(ops)-depth)...)
 	var resp *clientv3.TxnResponse
 	maybeDone := ch.lost
 	err = s.call(ctx, ch.what, func(ctx context.Context, c *clientv3.Client, lost bool) (err error) {

@@ -37,7 +37,8 @@ type Waiting struct {
 	notes  []note        // what was written behind at, oldest first
 	live   map[string]bool
 	status map[string]*model.Status
-	err    error // why it is over
+	past   map[string]bool // ids of requests of waits that ended; they are removed together with the next write of a request
+	err    error           // why it is over
 }
 
 // note is one write of an object, or of the switches that a chassis has ports of.
@@ -63,7 +64,7 @@ func (s *Store) Waiting(ctx context.Context) (*Waiting, error) {
 		return nil, err
 	}
 	w := &Waiting{store: s, lease: lease, moved: make(chan struct{}), objects: map[model.Ref]model.Object{}, present: map[string][]string{},
-		live: map[string]bool{}, status: map[string]*model.Status{}}
+		live: map[string]bool{}, status: map[string]*model.Status{}, past: map[string]bool{}}
 	run, cancel := context.WithCancel(s.ctx)
 	w.cancel = cancel
 	err = w.load(ctx)
@@ -98,16 +99,23 @@ func (w *Waiting) Begin(id string) {
 	w.store.waits[id] = waitLease{w.lease, w}
 }
 
-// remove removes a request; nobody waits for that.
-func (w *Waiting) remove(id string) {
-	s := w.store
-	w.ended.Go(func() {
-		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
-		defer cancel()
-		if c, err := s.etcd(); err == nil {
-			_, _ = c.Delete(ctx, s.keys.sync(id)) // if it fails, the lease does it later
+// done notes that nobody waits with a request any more. Who was asked has answered, so that nothing comes of it while it stays.
+func (w *Waiting) done(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.past[id] = true
+}
+
+// clear removes at most so many requests of the past. That may be done twice: the watch says when they are gone.
+func (w *Waiting) clear(most int) (ops []clientv3.Op) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range w.past {
+		if len(ops) < most {
+			ops = append(ops, clientv3.OpDelete(w.store.keys.sync(id)))
 		}
-	})
+	}
+	return ops
 }
 
 // load reads the store as it is.
@@ -213,6 +221,8 @@ func (w *Waiting) take(resp clientv3.WatchResponse) bool {
 		switch key := string(e.Kv.Key); {
 		case strings.HasPrefix(key, keys.live("")), strings.HasPrefix(key, keys.status("")):
 			w.store.takeAnswer(&answers, e.Kv, gone)
+		case gone && strings.HasPrefix(key, keys.sync("")):
+			delete(w.past, strings.TrimPrefix(key, keys.sync("")))
 		case strings.HasPrefix(key, keys.presence("")):
 			n := note{rev: e.Kv.ModRevision, ref: model.Ref{Name: strings.TrimPrefix(key, keys.presence(""))}, present: true}
 			if switches, ok := saidPresent(e.Kv); ok && !gone {

@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,7 +103,7 @@ func TestWaitingIsRefusedWhereAChassisDoesNotSayItsSwitches(t *testing.T) {
 	}
 }
 
-// The request goes with the change, under one lease for all waits; nodes answer, and it is gone afterwards.
+// The request goes with the change, under one lease for all waits; nodes answer, and it goes with the next one, or at the end.
 func TestP16_WaitingAgainAndAgainNeedsOneLease(t *testing.T) {
 	s := newStore(t)
 	a, b := liveNode(t, s, "a"), liveNode(t, s, "b")
@@ -130,7 +132,26 @@ func TestP16_WaitingAgainAndAgainNeedsOneLease(t *testing.T) {
 		if r := <-receipts; r.Affected != 1 || r.Applied != 1 || len(r.Laggards) != 0 {
 			t.Fatalf("%+v", r)
 		}
-		waitFor(t, "the end of the request", func() bool { return !slices.Contains(keysOf(t, s), "sync/"+id) })
+		var requests []string
+		for _, key := range keysOf(t, s) {
+			if strings.HasPrefix(key, "sync/") {
+				requests = append(requests, key)
+			}
+		}
+		if want := []string{"sync/" + id}; !slices.Equal(requests, want) {
+			t.Fatalf("requests %v, want %v", requests, want)
+		}
+	}
+	waitFor(t, "the watch to bring the end of the others", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return maps.Equal(w.past, map[string]bool{"w2": true})
+	})
+	w.Close()
+	for _, key := range keysOf(t, s) {
+		if strings.HasPrefix(key, "sync/") {
+			t.Errorf("%s is left", key)
+		}
 	}
 }
 
