@@ -25,12 +25,11 @@ const flushPasses = 16
 // FlushConnections forgets some connections (NXT_CT_FLUSH, Open vSwitch 3.1 and later). An *Error says that the switch does
 // not know how.
 func (s *Session) FlushConnections(ctx context.Context, c Connections) error {
-	for range flushPasses {
-		if err := s.tell(ctx, flushConnections(c)); err != nil {
-			return err
-		}
+	b, err := encode(flushConnections(c))
+	if err != nil {
+		return err
 	}
-	return nil
+	return s.commandAgain(ctx, b, flushPasses)
 }
 
 // ctFlush is the subtype of NXT_CT_FLUSH, which the library does not know (include/openflow/nicira-ext.h).

@@ -285,18 +285,28 @@ func (s *Session) tell(ctx context.Context, m util.Message) error {
 }
 
 // command sends a message that has no reply, and a barrier to collect its error.
-func (s *Session) command(ctx context.Context, b []byte) error {
-	c := s.collect(1)
+func (s *Session) command(ctx context.Context, b []byte) error { return s.commandAgain(ctx, b, 1) }
+
+// commandAgain sends a message that has no reply so many times, and a barrier to collect the first error.
+func (s *Session) commandAgain(ctx context.Context, b []byte, times int) error {
+	c := s.collect(times)
 	defer s.release(c)
-	seal(b, c.first)
-	if err := s.send(b); err != nil {
+	all := make([]byte, 0, times*len(b))
+	for i := range times {
+		seal(b, c.first+uint32(i))
+		all = append(all, b...)
+	}
+	if err := s.send(all); err != nil {
 		return err
 	}
 	if err := s.Barrier(ctx); err != nil {
 		return err
 	}
-	if err := s.failures(c)[0]; err != nil {
-		return err
+	failed := s.failures(c)
+	for i := range times {
+		if err := failed[i]; err != nil {
+			return err
+		}
 	}
 	return nil
 }
