@@ -28,11 +28,13 @@ func newMailbox() *mailbox {
 	return &mailbox{changes: map[model.Ref]store.Change{}, waiters: map[string]store.Waiter{}, gone: map[string]bool{}, ready: make(chan struct{}, 1)}
 }
 
-// deliver adds an update.
+// deliver adds an update. One that only says that waiters are gone is read together with the next one: nothing follows from it, and it comes
+// with the request of the next waiter where somebody waits again and again, before the change that that one waits for.
 func (m *mailbox) deliver(u store.Update) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.since.IsZero() {
+	urgent := u.Reset || u.Revision > m.rev || len(u.Changes) > 0 || len(u.Waiters) > 0
+	if m.since.IsZero() && urgent {
 		m.since = time.Now()
 	}
 	if u.Reset {
@@ -51,6 +53,9 @@ func (m *mailbox) deliver(u store.Update) {
 	}
 	for _, w := range u.Waiters {
 		m.waiters[w.ID] = w
+	}
+	if !urgent {
+		return
 	}
 	select {
 	case m.ready <- struct{}{}:

@@ -68,6 +68,38 @@ func TestAWaiterThatIsGoneBeforeItWasReadIsNotAnswered(t *testing.T) {
 	}
 }
 
+func TestThatAWaiterIsGoneIsReadWithWhatComesNext(t *testing.T) {
+	m := newMailbox()
+	ready := func() bool {
+		select {
+		case <-m.ready:
+			return true
+		default:
+			return false
+		}
+	}
+	m.deliver(store.Update{Revision: 5, Waiters: []store.Waiter{{ID: "a", Revision: 5}}})
+	if !ready() {
+		t.Fatal("a waiter waits")
+	}
+	m.take()
+	m.deliver(store.Update{Revision: 5, Gone: []string{"a"}})
+	if ready() {
+		t.Error("its end wakes the loop")
+	}
+	m.deliver(store.Update{Revision: 6, Changes: []store.Change{changed("x", 6, 1)}})
+	if !ready() {
+		t.Fatal("a change waits")
+	}
+	if u, since := m.take(); !slices.Equal(u.Gone, []string{"a"}) || len(u.Changes) != 1 || since.IsZero() {
+		t.Errorf("took %+v", u)
+	}
+	m.deliver(store.Update{Revision: 7, Gone: []string{"b"}})
+	if !ready() {
+		t.Error("the revision is not noticed")
+	}
+}
+
 func TestTheLatestValueIsHandedOver(t *testing.T) {
 	l := newLatest[int]()
 	for i := range 10 {
