@@ -215,7 +215,9 @@ func (l *loop) turn(ctx context.Context, t *timers) event {
 		}
 	case now := <-t.host:
 		l.untunnel.audit(l.found, l.cfg.AuditMode == auditHeal, now)
-		return alone
+		if l.untunnel.failed == "" {
+			return alone
+		}
 	case <-t.watchdog:
 		l.supervisor.alive()
 		return alone

@@ -22,7 +22,7 @@ type untunnel struct {
 	sysctls *host.Sysctls
 	log     *slog.Logger
 	up      string   // MAC of the port for which the host is prepared
-	failed  string   // why it is not; said once
+	failed  string   // why the last thing that was done for that failed; empty: it did not
 	drifted []string // kernel parameters that others changed and that stay so
 }
 
@@ -96,10 +96,13 @@ func (u *untunnel) audit(found *ledger, heal bool, now time.Time) {
 	}
 }
 
-// do does something, says once when it fails, and tells whether it worked.
+// do does something, says once when it fails, and tells whether it worked. What fails is tried again at the next audit of the host.
 func (u *untunnel) do(what string, f func() error) bool {
 	err := f()
-	if err != nil && u.failed != err.Error() {
+	switch {
+	case err == nil:
+		u.failed = ""
+	case u.failed != err.Error():
 		u.failed = err.Error()
 		u.log.Warn("untunnel: cannot "+what, "err", err)
 	}
