@@ -178,9 +178,7 @@ func (l *loop) turn(ctx context.Context, t *timers) event {
 	case <-l.ovsFacts.ready:
 		l.takeInterfaces(l.ovsFacts.get())
 	case <-l.hostChanged.ready:
-		if !l.hostMoved() {
-			return alone
-		}
+		return newsIf(l.hostMoved())
 	case <-l.connection.ready:
 	case <-l.networks.states.ready:
 		l.wantPorts(l.ovsFacts.get())
@@ -197,27 +195,17 @@ func (l *loop) turn(ctx context.Context, t *timers) event {
 		l.recompute()
 	case now := <-t.edge.C:
 		l.memory.tick(now)
-		if !l.edgeTick(ctx, now) {
-			return alone
-		}
+		return newsIf(l.edgeTick(ctx, now))
 	case p := <-l.packets:
-		if !l.take(ctx, p) {
-			return alone
-		}
+		return newsIf(l.take(ctx, p))
 	case <-l.demand.misses.ready:
-		if !l.isSynced() || !l.demand.take(time.Now()) && len(l.demand.fresh) == 0 {
-			return alone
-		}
+		return newsIf(l.isSynced() && (l.demand.take(time.Now()) || len(l.demand.fresh) > 0))
 	case <-l.demand.found.ready:
 	case <-l.demand.idleness.ready:
-		if !l.demand.evict(time.Now(), l.demand.idleness.get()) {
-			return alone
-		}
+		return newsIf(l.demand.evict(time.Now(), l.demand.idleness.get()))
 	case now := <-t.host:
 		l.untunnel.audit(l.found, l.cfg.AuditMode == auditHeal, now)
-		if l.untunnel.failed == "" {
-			return alone
-		}
+		return newsIf(l.untunnel.failed != "")
 	case <-t.watchdog:
 		l.supervisor.alive()
 		return alone
@@ -226,6 +214,14 @@ func (l *loop) turn(ctx context.Context, t *timers) event {
 		return alone
 	}
 	return news
+}
+
+// newsIf is news if there may be something to compile.
+func newsIf(compile bool) event {
+	if compile {
+		return news
+	}
+	return alone
 }
 
 // take handles a packet that the switch punted, and tells whether there may be something to compile because of it.
