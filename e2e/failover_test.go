@@ -284,20 +284,17 @@ func TestT29_AnEdgeThatCannotReachAHostSendsByWayOfTheOther(t *testing.T) {
 
 	// With no way at all, nothing turns round between the edges.
 	e.check(e.CutBetween(e.ctx, e.edge(2), e.Host("bob")))
-	e.eventually("bob to be cut off", func() error {
-		report, err := e.server.Ping(e.ctx, bobIP, 20*time.Millisecond, 3)
-		if err == nil && report.Received > 0 {
-			err = errStillAnswers
-		}
-		return err
-	})
+	e.eventuallyShows("ch show bob", "unreachable from: edge1-node,edge2-node")
 	wire, err := e.edge(1).CaptureUnderlay(e.ctx, tunnels()+" and host "+ip(e.edge(2)))
 	e.check(err)
-	_, err = e.server.Ping(e.ctx, bobIP, 20*time.Millisecond, 10)
+	report, err = e.server.Ping(e.ctx, bobIP, 20*time.Millisecond, 10)
 	e.check(err)
+	if report.Received > 0 {
+		t.Errorf("with no way to bob: %v", report)
+	}
 	text, err := wire.Stop(e.ctx)
 	e.check(err)
-	if n := strings.Count(text, "192.168.1.250 > 10.20.2.10: ICMP echo request"); n > 20 {
+	if n := strings.Count(text, "192.168.1.250 > 10.20.2.10: ICMP echo request"); n > 10 {
 		t.Errorf("10 pings crossed the way between the edges %d times", n)
 	}
 	e.check(e.RestoreBetween(e.ctx, e.edge(1), e.Host("bob")))

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ type fleet struct {
 }
 
 // newFleet makes a lab with etcd running and daemons on all hosts. The lab is taken down when the test ends, and
-// nothing may be left of it. If the test failed, the ends of the daemons' logs are shown.
+// nothing may be left of it. If the test failed, the ends of the daemons' logs are shown, and what the switches dropped.
 func newFleet(t *testing.T, cfg lab.Config) *fleet {
 	t.Helper()
 	f := newBareFleet(t, cfg)
@@ -115,33 +116,46 @@ func newFleetWithin(t *testing.T, cfg lab.Config, limit time.Duration) *fleet {
 	return f
 }
 
+// showLogs is short, for what CI shows of a failed test may be cut.
 func (f *fleet) showLogs() {
 	for _, h := range f.Hosts() {
 		if p := h.Daemon(); p.PID != 0 {
-			f.t.Logf("last lines of tuplenet on %s:\n%s", h.Name(), p.Tail(25))
+			f.t.Logf("last lines of tuplenet on %s:\n%s", h.Name(), p.Tail(10))
 		}
 		f.showDrops(h)
 	}
 }
 
-// showDrops tells what a host's switch and its interfaces dropped outside the flows, for a test that lost a packet.
+// showDrops tells what a host's switch and its interfaces dropped, and what went through the ports, for a test that lost a packet.
 func (f *fleet) showDrops(h *lab.Host) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), 5*time.Second)
 	defer cancel()
-	var drops []string
-	for _, command := range []string{"ovs-appctl coverage/show", "ovs-appctl dpif-netdev/pmd-stats-show", "ovs-appctl dpctl/show -s", "ip -s -s link"} {
-		out, err := h.Exec(ctx, strings.Fields(command)...)
+	run := func(line string) string {
+		out, err := h.Exec(ctx, strings.Fields(line)...)
 		if err != nil {
-			drops = append(drops, err.Error())
+			return err.Error()
 		}
-		for line := range strings.Lines(out) {
-			if strings.Contains(line, "drop") || strings.Contains(line, "lost") || strings.Contains(line, "mtu ") || strings.Contains(line, "port ") {
-				drops = append(drops, strings.TrimRight(line, "\n"))
-			}
+		return out
+	}
+	var said []string
+	for line := range strings.Lines(run("ovs-appctl coverage/show")) {
+		if words := strings.Fields(line); strings.Contains(line, "drop") && len(words) > 1 {
+			said = append(said, words[0]+" "+words[len(words)-1])
 		}
 	}
-	f.t.Logf("drops of the switch on %s:\n%s", h.Name(), strings.Join(drops, "\n"))
+	for line := range strings.Lines(run("ovs-appctl dpctl/show -s")) {
+		switch line = strings.TrimSpace(line); {
+		case strings.HasPrefix(line, "lookups:"), strings.HasPrefix(line, "port "):
+			said = append(said, line)
+		case strings.HasPrefix(line, "RX packets:"), strings.HasPrefix(line, "TX packets:"):
+			said[len(said)-1] += " " + packetCounts.ReplaceAllString(line, "$1 $2 dropped $3")
+		}
+	}
+	f.t.Logf("%s counted: %s", h.Name(), strings.Join(said, "; "))
 }
+
+// packetCounts is a line of `ovs-appctl dpctl/show -s`.
+var packetCounts = regexp.MustCompile(`^(.X) packets:(\S+) errors:\S+ dropped:(\S+).*`)
 
 // daemon starts tuplenet on a host.
 func (f *fleet) daemon(h *lab.Host, args ...string) {

@@ -139,7 +139,7 @@ func (h *Host) setDeaf(ctx context.Context, other *Host, deaf bool) error {
 			return err
 		}
 	}
-	return nil
+	return h.Revalidated(ctx)
 }
 
 // CutPower takes the host off every network at once, as a failure of its power does for all others. What runs on it

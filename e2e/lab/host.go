@@ -274,6 +274,17 @@ func (h *Host) Appctl(ctx context.Context, args ...string) (string, error) {
 	return h.Exec(ctx, append([]string{"ovs-appctl"}, args...)...)
 }
 
+// Revalidated waits until the host's datapath has nothing cached that contradicts what the tables of its switch say: a flow is acknowledged
+// when it is in a table, and what is cached is corrected behind that.
+func (h *Host) Revalidated(ctx context.Context) error {
+	for range 2 { // the first round may have begun before
+		if _, err := h.Appctl(ctx, "revalidator/wait"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Tpctl runs the built tpctl on the host.
 func (h *Host) Tpctl(ctx context.Context, args ...string) (string, error) {
 	if h.lab.cfg.Bin == "" {
