@@ -117,12 +117,12 @@ func (h *Host) setOutside(up bool) error {
 // CutBetween makes two hosts deaf for what the other one sends over the underlay, while both reach all others;
 // RestoreBetween ends that.
 func (l *Lab) CutBetween(ctx context.Context, a, b *Host) error {
-	return errors.Join(a.setDeaf(ctx, b, true), b.setDeaf(ctx, a, true))
+	return errors.Join(a.setDeaf(ctx, b, true), b.setDeaf(ctx, a, true), a.Revalidated(ctx), b.Revalidated(ctx))
 }
 
 // RestoreBetween ends CutBetween.
 func (l *Lab) RestoreBetween(ctx context.Context, a, b *Host) error {
-	return errors.Join(a.setDeaf(ctx, b, false), b.setDeaf(ctx, a, false))
+	return errors.Join(a.setDeaf(ctx, b, false), b.setDeaf(ctx, a, false), a.Revalidated(ctx), b.Revalidated(ctx))
 }
 
 func (h *Host) setDeaf(ctx context.Context, other *Host, deaf bool) error {
@@ -139,7 +139,7 @@ func (h *Host) setDeaf(ctx context.Context, other *Host, deaf bool) error {
 			return err
 		}
 	}
-	return h.Revalidated(ctx)
+	return nil
 }
 
 // CutPower takes the host off every network at once, as a failure of its power does for all others. What runs on it
