@@ -37,11 +37,15 @@ func (f *fleet) ages(h *lab.Host) map[string]float64 {
 	return ages
 }
 
-// settled returns when all daemons have applied everything up to now, also what they did not have to have for pings to be answered.
+// settled returns when all daemons have applied everything up to now, also what they did not have to have for pings to be answered, and no
+// datapath has anything cached of before, such as that a packet goes to the daemon, which may be killed next.
 func (f *fleet) settled() {
 	f.t.Helper()
 	f.tpctl("lsp add LS-A mark --wait=1m")
 	f.tpctl("lsp del LS-A mark --wait=1m")
+	for _, h := range f.Hosts() {
+		f.check(h.Revalidated(f.ctx))
+	}
 }
 
 // untouched checks that all flows of before are still there and were not added anew.
