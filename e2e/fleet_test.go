@@ -130,14 +130,14 @@ func (f *fleet) showLogs() {
 func (f *fleet) showDrops(h *lab.Host) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), 5*time.Second)
 	defer cancel()
+	var said []string
 	run := func(line string) string {
 		out, err := h.Exec(ctx, strings.Fields(line)...)
 		if err != nil {
-			return err.Error()
+			said = append(said, err.Error())
 		}
 		return out
 	}
-	var said []string
 	for line := range strings.Lines(run("ovs-appctl coverage/show")) {
 		if words := strings.Fields(line); strings.Contains(line, "drop") && len(words) > 1 {
 			said = append(said, words[0]+" "+words[len(words)-1])
