@@ -53,14 +53,7 @@ func (s *Store) Ask(ctx context.Context, chassis string, req model.NodeRequest) 
 	}
 	defer s.revoke(lease)
 	id := newAskID()
-	var rev int64
-	err = s.call(ctx, "ask chassis "+chassis, func(ctx context.Context, c *clientv3.Client, _ bool) error {
-		resp, err := c.Put(ctx, s.keys.asks(chassis)+id, string(question), clientv3.WithLease(lease))
-		if err == nil {
-			rev = resp.Header.Revision
-		}
-		return err
-	})
+	rev, err := s.question(ctx, chassis, id, string(question), lease)
 	var answer model.NodeAnswer
 	if err == nil {
 		answer, err = s.awaitAnswer(ctx, lease, s.keys.answers(id), rev)
@@ -69,6 +62,26 @@ func (s *Store) Ask(ctx context.Context, chassis string, req model.NodeRequest) 
 		return model.NodeAnswer{}, s.silent(context.WithoutCancel(ctx), chassis, ctx)
 	}
 	return answer, err
+}
+
+// question writes a question and returns the revision at which it was written first: when the store's answer to that was lost and it is written
+// again, the node may have answered in between.
+func (s *Store) question(ctx context.Context, chassis, id, text string, lease clientv3.LeaseID) (rev int64, err error) {
+	key := s.keys.asks(chassis) + id
+	err = s.call(ctx, "ask chassis "+chassis, func(ctx context.Context, c *clientv3.Client, _ bool) error {
+		resp, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+			Then(clientv3.OpPut(key, text, clientv3.WithLease(lease))).
+			Else(clientv3.OpGet(key)).Commit()
+		if err != nil {
+			return err
+		}
+		rev = resp.Header.Revision
+		if !resp.Succeeded {
+			rev = resp.Responses[0].GetResponseRange().Kvs[0].CreateRevision
+		}
+		return nil
+	})
+	return rev, err
 }
 
 func newAskID() string {

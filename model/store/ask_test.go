@@ -128,6 +128,33 @@ func (d deadline) Err() error {
 	}
 }
 
+// What the store says of a question may be lost, and the node may answer before it is written again.
+func TestAnAnswerThatCameBeforeTheQuestionWasWrittenAgainIsGiven(t *testing.T) {
+	s := newStore(t)
+	node(t, s.another(t), "ch", func(context.Context, model.NodeRequest) model.NodeAnswer {
+		return model.NodeAnswer{Body: []byte(`"yes"`)}
+	})
+	lease, err := s.grant(t.Context(), askTTL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := newAskID()
+	if _, err := s.question(t.Context(), "ch", id, "{}", lease); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the answer", func() bool {
+		resp, err := raw(t, s).Get(t.Context(), s.keys.answers(id)+answerEnd)
+		return err == nil && resp.Count == 1
+	})
+	rev, err := s.question(t.Context(), "ch", id, "{}", lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := s.awaitAnswer(within(t, 10*time.Second), lease, s.keys.answers(id), rev); err != nil || string(a.Body) != `"yes"` {
+		t.Errorf("%s %s %v", a.Body, a.Error, err)
+	}
+}
+
 func TestQuestions_that_came_while_the_node_was_away_are_answered(t *testing.T) {
 	s := newStore(t)
 	other := s.another(t)
